@@ -30,6 +30,7 @@ set(CMAKE_POSITION_INDEPENDENT_CODE ON)
 
 if(FIRN_TESTS)
   find_package(GTest REQUIRED)
+  include(FirnTest)
 endif()
 
 function(firn_room name)
@@ -51,7 +52,7 @@ function(firn_room name)
     target_link_libraries(${name}_test
       PRIVATE firn_${name} ${test_rooms} GTest::gtest GTest::gmock GTest::gtest_main)
     set_target_properties(${name}_test PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
-    add_test(NAME unit.${name} COMMAND ${name}_test)
-  set_tests_properties(unit.${name} PROPERTIES LABELS unit TIMEOUT 300)
+    firn_add_test(unit.${name} LABEL unit COMMAND ${name}_test)
+    set_property(GLOBAL APPEND PROPERTY FIRN_UNIT_TESTS ${name}_test)
   endif()
 endfunction()
