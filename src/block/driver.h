@@ -1,0 +1,95 @@
+// Driver: what gives a node its bytes or its meaning. One class per format or protocol implements
+// it (src/drivers/*).
+//
+// A driver is called by its node's users on the node's home loop only, through the checks of
+// block::Root: ranges lie within size_bytes() (writes and reads are aligned to
+// limits().request_alignment), lengths are not zero, and mutating calls come only while the node is
+// writable. Calls overlap freely; a driver orders what it must. Memory in an IoVec belongs to the
+// caller and stays valid until the call completes.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "async/file.h"
+#include "async/iovec.h"
+#include "async/loop.h"
+#include "async/task.h"
+#include "base/result.h"
+#include "block/types.h"
+
+namespace firn::block {
+
+using async::IoVec;
+using async::Task;
+using base::Result;
+
+class Driver {
+ public:
+  virtual ~Driver() = default;  // after close(), with no call in flight
+
+  // "qcow2", "raw", "file": as in QAPI's BlockdevDriver.
+  virtual std::string_view name() const = 0;
+  virtual bool is_protocol() const { return false; }
+  // True if the node may have a backing child.
+  virtual bool supports_backing() const { return false; }
+
+  virtual uint64_t size_bytes() const = 0;
+  virtual Limits limits() const = 0;
+
+  // Fills all of `iov`.
+  virtual Task<Result<>> read(uint64_t offset, const IoVec& iov, Flags flags) = 0;
+  virtual Task<Result<>> write(uint64_t offset, const IoVec& iov, Flags flags) = 0;
+  // Reads as zeroes after. kUnsupported with flag::kNoFallback where that is not cheap.
+  virtual Task<Result<>> write_zeroes(uint64_t offset, uint64_t length, Flags flags) = 0;
+  // The data is not needed any more. What is read after: zeroes for a head without backing or for
+  // qcow2 v3; otherwise not defined. Never data from below the image's own writes that was never at
+  // that place.
+  virtual Task<Result<>> discard(uint64_t offset, uint64_t length, Flags flags) = 0;
+  // All that was complete before the call is durable after, metadata included.
+  virtual Task<Result<>> flush() = 0;
+
+  // The run that starts at `offset`, `length` at most.
+  virtual Task<Result<Run>> status(uint64_t offset, uint64_t length) = 0;
+
+  // Grows with zeroes (or shows what the backing has not: never stale bytes), or shrinks and gives
+  // data up. kUnsupported where the driver can't.
+  virtual Task<Result<>> resize(uint64_t size_bytes) = 0;
+
+  // From writable to read-only and back. To read-only: everything is flushed and marked clean
+  // first; no mutating call is in flight. An error leaves the node as it was.
+  virtual Task<Result<>> set_read_only(bool read_only) = 0;
+
+  // What the users above do and share has changed: take the image locks that say so (protocol
+  // drivers), or pass on what the format needs of its children (format drivers do nothing;
+  // block::Graph does it for them). New locks are taken before old ones are given up. Errors:
+  // kBusy, QEMU's text (`Failed to get "write" lock`).
+  virtual Result<> set_permissions(Permissions /*used*/, Permissions /*shared*/) { return {}; }
+
+  // The home loop changes: no call is in flight, and both loops keep still.
+  virtual void move_to(async::Loop& loop) = 0;
+
+  // Last call: writes back, marks clean, gives up locks. After an error the driver is closed all
+  // the same.
+  virtual Task<Result<>> close() = 0;
+
+  virtual Task<Result<ImageFacts>> facts() = 0;
+
+  // Protocol drivers: the file's or device's identity, to see whether two nodes are one file.
+  // kUnsupported: none.
+  virtual Task<Result<async::FileStat>> identity() {
+    co_return base::fail(base::ErrorKind::kUnsupported, "this driver has no file");
+  }
+  // The path or URI that opens it again; absolute. Empty where there is none.
+  virtual std::string filename() const = 0;
+
+  // Formats with backing: stores another backing name and format in the header (durable after).
+  // Empty: none.
+  virtual Task<Result<>> set_backing_name(std::string /*filename*/, std::string /*format*/) {
+    co_return base::fail(base::ErrorKind::kUnsupported, "this format has no backing file");
+  }
+};
+
+}  // namespace firn::block

@@ -1,0 +1,155 @@
+// Node: one element of the block graph. Edge: its use by a parent.
+//
+// A node and all below it live on one loop, its home, and are touched only there; other loops see
+// names and hop (async::call_on). Nodes are owned by the Graph.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "async/loop.h"
+#include "async/sync.h"
+#include "block/driver.h"
+#include "block/types.h"
+
+namespace firn::block {
+
+class Node;
+
+enum class EdgeRole {
+  kFile,     // a format's bytes
+  kBacking,  // what lies below it in the chain
+  kFilter,   // a filter's one child
+  kRoot,     // a user outside the graph: a device's name, an export, a job
+};
+
+// One use of `child`. Lives with its parent (Node::children or Root). A pivot changes `child` of
+// every edge that leads to the old head, within one turn.
+class Edge {
+ public:
+  // `parent_text` is for people: "device 'vda'", "block export 'nbd0'", "node 's1'".
+  Edge(EdgeRole role, Node* parent, std::string parent_text);
+  ~Edge();  // detached
+  Edge(const Edge&) = delete;
+  Edge& operator=(const Edge&) = delete;
+
+  EdgeRole role() const { return role_; }
+  Node* parent() const { return parent_; }  // null for roots
+  const std::string& parent_text() const { return parent_text_; }
+  Node* child() const { return child_; }
+  explicit operator bool() const { return child_ != nullptr; }
+
+  Permissions used() const { return used_; }
+  Permissions shared() const { return shared_; }
+
+  // Attach checks nothing: see Graph::attach for the checked way.
+  void attach(Node* child, Permissions used, Permissions shared);
+  void detach();
+  // The pivot's step: the same use, of another node. No I/O, no waiting.
+  void repoint(Node* child);
+
+  // For drivers: I/O on the child without admission. The child's driver is called directly.
+  Task<Result<>> read(uint64_t offset, const IoVec& iov, Flags flags = flag::kNone);
+  Task<Result<>> write(uint64_t offset, const IoVec& iov, Flags flags = flag::kNone);
+  Task<Result<>> write_zeroes(uint64_t offset, uint64_t length, Flags flags = flag::kNone);
+  Task<Result<>> discard(uint64_t offset, uint64_t length, Flags flags = flag::kNone);
+  Task<Result<>> flush();
+  uint64_t size_bytes() const;
+
+  // For drivers with a backing child: as read, and zeroes beyond the child's end or where there is
+  // no child. With flag::kStable it first waits for mutating requests in flight on the child that
+  // overlap.
+  Task<Result<>> read_below(uint64_t offset, const IoVec& iov, Flags flags);
+
+ private:
+  EdgeRole role_;
+  Node* parent_;
+  std::string parent_text_;
+  Node* child_ = nullptr;
+  Permissions used_ = permission::kNone;
+  Permissions shared_ = permission::kAll;
+};
+
+// A node's own uses of others. Made before its driver, which keeps a reference.
+struct Children {
+  explicit Children(Node* parent, const std::string& parent_name);
+  Edge file;
+  Edge backing;
+};
+
+// A mutating request in flight on the node that it was admitted to. Lives in the request's frame.
+class Mutation {
+ public:
+  Mutation(Node& node, uint64_t offset, uint64_t length);
+  ~Mutation();  // wakes whoever waits for it
+  Mutation(const Mutation&) = delete;
+  Mutation& operator=(const Mutation&) = delete;
+
+ private:
+  friend class Node;
+  Node& node_;
+  uint64_t offset_;
+  uint64_t length_;
+  Mutation* previous_ = nullptr;
+  Mutation* next_ = nullptr;
+};
+
+class Node final {
+ public:
+  Node(std::string name, NodeOptions options, async::Loop& home);
+  ~Node();  // closed, without parents
+  Node(const Node&) = delete;
+  Node& operator=(const Node&) = delete;
+
+  // Any loop.
+  const std::string& name() const { return name_; }
+  async::Loop& home() const { return *home_; }
+
+  // Home loop. ----------------------------------------------------------------------------------
+
+  Driver& driver() const { return *driver_; }
+  void set_driver(std::unique_ptr<Driver> driver) { driver_ = std::move(driver); }
+  Children& children() { return children_; }
+  const Children& children() const { return children_; }
+  const std::vector<Edge*>& parents() const { return parents_; }
+
+  const NodeOptions& options() const { return options_; }
+  bool read_only() const { return read_only_; }
+  void set_read_only_mark(bool read_only) { read_only_ = read_only; }
+  void set_home(async::Loop& home) { home_ = &home; }
+
+  // Requests in flight that were admitted to this node.
+  bool has_mutations() const { return first_mutation_ != nullptr; }
+  size_t mutation_count() const { return mutation_count_; }
+  Task<void> wait_for_mutations();  // all of them
+  Task<void> wait_for_overlapping(uint64_t offset,
+                                  uint64_t length);  // those that overlap, now or before it returns
+
+  // After a pivot and until the seal is done: the old head, which is this node's backing child.
+  // Root::flush flushes it too. A seal that failed leaves it set, with `seal_failed`.
+  Node* unsealed_below = nullptr;
+  bool seal_failed = false;  // on the old head: flushes give EIO until an operator resolves it
+
+  // Why the node may not be snapshotted, resized or deleted: "node is used as backing hd of 's1'".
+  // Empty: nothing.
+  std::string busy_reason() const;
+
+ private:
+  friend class Edge;
+  friend class Mutation;
+  std::string name_;
+  NodeOptions options_;
+  bool read_only_;
+  async::Loop* home_;
+  Children children_;
+  std::vector<Edge*> parents_;
+  Mutation* first_mutation_ = nullptr;
+  Mutation* last_mutation_ = nullptr;
+  size_t mutation_count_ = 0;
+  async::WaitList mutation_waiters_;
+  std::unique_ptr<Driver> driver_;  // last: ends first
+};
+
+}  // namespace firn::block

@@ -1,0 +1,109 @@
+// Registry: the formats and protocols that this program has, and opening images with them.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "block/driver.h"
+#include "block/node.h"
+
+namespace firn::block {
+
+// A driver's own options; each driver derives its struct (qcow2::Options).
+struct DriverOptions {
+  virtual ~DriverOptions() = default;
+};
+
+struct NodeSpec;
+// A child: a node that exists, or one to open.
+using ChildSpec = std::variant<Node*, std::unique_ptr<NodeSpec>>;
+
+// How to open a node and all below it.
+struct NodeSpec {
+  std::string driver;     // a registered name
+  std::string node_name;  // empty: one is made up ("#block12")
+  NodeOptions options;
+  std::unique_ptr<DriverOptions> driver_options;  // null: defaults
+  std::optional<ChildSpec> file;
+  // Not set: as the image's header says. Set to no value (an empty unique_ptr): none.
+  std::optional<ChildSpec> backing;
+};
+
+struct OpenContext;
+
+// What a driver brings.
+struct DriverEntry {
+  std::string name;
+  bool is_protocol = false;
+  bool supports_backing = false;
+  // 0 to 100: how sure the first bytes make it that this is the format. Null: not probed.
+  int (*probe)(base::ConstByteSpan first_bytes) = nullptr;
+
+  // Opens the driver of `node`, whose options are set and whose `file` child is open. A format that
+  // has a backing file and finds none attached reads its header and opens it through
+  // context.open_backing. On the home loop.
+  Task<Result<std::unique_ptr<Driver>>> (*open)(OpenContext& context, Node& node,
+                                                const DriverOptions* options) = nullptr;
+  // Protocols: the options that open a plain file name.
+  std::unique_ptr<DriverOptions> (*options_of_filename)(std::string filename) = nullptr;
+
+  // Formats: lays out a new image of `request` in `file` (empty, open for writing); durable after.
+  struct CreateRequest {
+    uint64_t size_bytes = 0;
+    std::string backing_filename;  // stored as it is; empty: none
+    std::string backing_format;
+    std::vector<std::pair<std::string, std::string>>
+        options;  // "cluster_size=64k", checked by the format
+  };
+  Task<Result<>> (*create)(Edge& file, const CreateRequest& request) = nullptr;
+};
+
+class Registry {
+ public:
+  void add(DriverEntry entry);
+  const DriverEntry* find(std::string_view name) const;
+  // The format whose probe is surest; "raw" if none is.
+  const DriverEntry* probe(base::ConstByteSpan first_bytes) const;
+  std::vector<std::string> names() const;
+
+ private:
+  std::map<std::string, DriverEntry, std::less<>> entries_;
+};
+
+// The nodes that one opening made, children before parents. Not in any graph yet. If it is dropped
+// without being adopted, close it first (close_tree).
+struct OpenedTree {
+  std::vector<std::unique_ptr<Node>> nodes;
+  Node* top = nullptr;
+};
+
+// What a driver may ask for while it opens. Belongs to one open_tree call.
+struct OpenContext {
+  const Registry& registry;
+  OpenedTree& tree;
+  bool create_backing =
+      true;  // false: headers that name a backing file are obeyed without opening it
+
+  // Opens `filename` (already resolved against the overlay's directory; "json:{...}" and
+  // "driver:..." prefixes are the daemon's matter) as the read-only backing child of `node`.
+  // `format` empty: probed.
+  Task<Result<>> open_backing(Node& node, std::string filename, std::string format);
+  // So that a chain that names itself ends in an error instead of never.
+  std::vector<std::string> filenames_open;
+};
+
+// Opens a node and all below it on the current loop, which becomes their home. On an error
+// everything that was opened is closed again.
+Task<Result<OpenedTree>> open_tree(const Registry& registry, NodeSpec spec);
+Task<Result<>> close_tree(OpenedTree tree);
+
+// "#block12": unique in this program.
+std::string make_node_name();
+
+}  // namespace firn::block

@@ -1,0 +1,50 @@
+// The live external snapshot: prepare, pivot, seal.
+//
+// Prepare creates, opens, checks and syncs the overlay and flushes the old head once, while clients
+// go on writing; an error leaves no trace. Pivot moves the head's parents to the overlay within one
+// turn of the home loop: no drain, no I/O, no waiting. Seal waits for the old head's mutating
+// requests, flushes it and makes it read-only; only then does the call return.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "block/graph.h"
+
+namespace firn::block {
+
+enum class SnapshotMode {
+  kAbsolutePaths,  // create the overlay (an existing file or device is used anew), store an
+                   // absolute backing path
+  kExisting,       // use what is there
+};
+
+struct SnapshotRequest {
+  std::string device;  // `device` or `node_name`; both are tried as find_head does
+  std::string node_name;
+  std::string overlay_path;       // relative: to the daemon's directory, made absolute
+  std::string overlay_node_name;  // required with node_name; empty: made up
+  std::string format = "qcow2";
+  SnapshotMode mode = SnapshotMode::kAbsolutePaths;
+  // Creation options by their names in the format ("extended_l2", "on").
+  std::vector<std::pair<std::string, std::string>> overlay_options;
+};
+
+struct SnapshotReport {
+  std::string device;  // as asked, may be empty
+  std::string old_node;
+  std::string overlay_node;
+  std::string overlay_path;
+  uint64_t pause_ns = 0;    // how long the turn of the pivot kept the loop from requests
+  uint64_t prepare_ns = 0;  // from the call to the pivot
+  uint64_t seal_ns = 0;
+  uint64_t in_flight = 0;  // mutating requests that the old head carried over the pivot
+};
+
+// On the control loop. Errors as shared with QEMU: order of checks and texts in docs/snapshot.md.
+Task<Result<SnapshotReport>> take_snapshot(Graph& graph, SnapshotRequest request);
+
+}  // namespace firn::block
