@@ -4,7 +4,11 @@
 #
 # gives the target firn_async and, with FIRN_TESTS, the GoogleTest binary
 # async_test, registered with CTest as one test per binary (label "unit").
-# DEPS are rooms; LIBS are public and PRIVATE_LIBS private outside libraries.
+# DEPS are rooms; LIBS are public and PRIVATE_LIBS private outside libraries. A room in a folder of
+# its own kind is named with an underscore: src/drivers/qcow2 is firn_room(drivers_qcow2 ...).
+#
+# With FIRN_TESTS each room also gives firn_<name>_sim, the same sources with the canaries of
+# base/canary.h in them. Only what tests/sim links of these is built; no product links one.
 
 add_library(firn_flags INTERFACE)
 target_compile_options(firn_flags INTERFACE
@@ -33,6 +37,25 @@ if(FIRN_TESTS)
   include(FirnTest)
 endif()
 
+# firn_<name>_sim. Reads the variables of firn_room, which calls it. A room below that has no such
+# variant (generated code) serves as it is.
+function(firn_sim_room name)
+  set(rooms "")
+  foreach(room IN LISTS ROOM_DEPS)
+    list(APPEND rooms $<IF:$<TARGET_EXISTS:firn_${room}_sim>,firn_${room}_sim,firn_${room}>)
+  endforeach()
+  if(ROOM_SOURCES)
+    add_library(firn_${name}_sim STATIC EXCLUDE_FROM_ALL ${ROOM_SOURCES})
+    target_link_libraries(firn_${name}_sim
+      PUBLIC firn_flags ${rooms} ${ROOM_LIBS} PRIVATE ${ROOM_PRIVATE_LIBS})
+    target_compile_definitions(firn_${name}_sim PUBLIC FIRN_CANARIES)
+  else()
+    add_library(firn_${name}_sim INTERFACE)
+    target_link_libraries(firn_${name}_sim INTERFACE firn_flags ${rooms} ${ROOM_LIBS})
+    target_compile_definitions(firn_${name}_sim INTERFACE FIRN_CANARIES)
+  endif()
+endfunction()
+
 function(firn_room name)
   cmake_parse_arguments(ROOM "" "" "SOURCES;TESTS;DEPS;LIBS;PRIVATE_LIBS;TEST_DEPS" ${ARGN})
   set(rooms ${ROOM_DEPS})
@@ -44,6 +67,9 @@ function(firn_room name)
   else()
     add_library(firn_${name} INTERFACE)
     target_link_libraries(firn_${name} INTERFACE firn_flags ${rooms} ${ROOM_LIBS})
+  endif()
+  if(FIRN_TESTS)
+    firn_sim_room(${name})
   endif()
   if(FIRN_TESTS AND ROOM_TESTS)
     set(test_rooms ${ROOM_TEST_DEPS})

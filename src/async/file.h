@@ -180,6 +180,12 @@ class FileSystem {
   // A file that somebody handed over as a descriptor; the descriptor is owned from then on.
   virtual Task<base::Result<std::unique_ptr<File>>> adopt(int fd, std::string name,
                                                           bool writable) = 0;
+  // A file that moves to this loop: opened on another one, with the same descriptor and locks. It
+  // has no operation in flight, is not used on its old loop again, and both loops keep still.
+  virtual base::Result<std::unique_ptr<File>> adopt_file(std::unique_ptr<File> file) {
+    return base::fail(base::ErrorKind::kUnsupported,
+                      "'" + file->path() + "' can't move to another event loop");
+  }
   virtual Task<base::Result<FileStat>> stat(std::string path) = 0;  // follows symbolic links
   virtual Task<base::Result<>> unlink(std::string path) = 0;
   virtual Task<base::Result<>> rename(std::string from, std::string to) = 0;

@@ -1,0 +1,37 @@
+// Canaries: planted violations of the rules that hazards name, so that a test can prove that it
+// would catch the real thing. They exist only in the libraries that tests/sim links (built with
+// FIRN_CANARIES, see cmake/FirnRoom.cmake); everywhere else each one is a constant false, and the
+// code behind it is gone.
+//
+//   if (!base::canaries.cow_without_wait) co_await wait_for_overlapping(...);
+#pragma once
+
+namespace firn::base {
+
+#ifdef FIRN_CANARIES
+// Set by the test before it starts, read by the loops while they run.
+struct Canaries {
+  // A copy from the old head does not wait for the mutating request in flight that it overlaps.
+  bool cow_without_wait = false;
+  // A seal marks the old head read-only without flushing it, and guests' flushes leave it out.
+  bool seal_without_flush = false;
+  // qcow2: the L2 entry goes to disk before the refcount of the cluster that it refers to.
+  bool l2_before_refcount = false;
+  // A request resolves its head again after it had to wait, instead of keeping its own.
+  bool head_after_wait = false;
+  // The pivot comes before the state store has recorded what is intended.
+  bool pivot_before_intent = false;
+};
+inline Canaries canaries;
+#else
+struct Canaries {
+  bool cow_without_wait = false;
+  bool seal_without_flush = false;
+  bool l2_before_refcount = false;
+  bool head_after_wait = false;
+  bool pivot_before_intent = false;
+};
+inline constexpr Canaries canaries;
+#endif
+
+}  // namespace firn::base
