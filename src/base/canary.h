@@ -13,14 +13,12 @@ namespace firn::base {
 struct Canaries {
   // A copy from the old head does not wait for the mutating request in flight that it overlaps.
   bool cow_without_wait = false;
-  // A seal marks the old head read-only without flushing it, and guests' flushes leave it out.
+  // A seal marks the old head read-only without flushing it.
   bool seal_without_flush = false;
   // qcow2: the L2 entry goes to disk before the refcount of the cluster that it refers to.
   bool l2_before_refcount = false;
-  // A request resolves its head again after it had to wait, instead of keeping its own.
-  bool head_after_wait = false;
-  // The pivot comes before the state store has recorded what is intended.
-  bool pivot_before_intent = false;
+  // A guest's flush leaves out the old head of an unfinished seal.
+  bool flush_head_only = false;
 };
 inline Canaries canaries;
 #else
@@ -28,8 +26,7 @@ struct Canaries {
   bool cow_without_wait = false;
   bool seal_without_flush = false;
   bool l2_before_refcount = false;
-  bool head_after_wait = false;
-  bool pivot_before_intent = false;
+  bool flush_head_only = false;
 };
 inline constexpr Canaries canaries;
 #endif

@@ -2,10 +2,13 @@
 // it (src/drivers/*).
 //
 // A driver is called by its node's users on the node's home loop only, through the checks of
-// block::Root: ranges lie within size_bytes() (writes and reads are aligned to
-// limits().request_alignment), lengths are not zero, and mutating calls come only while the node is
-// writable. Calls overlap freely; a driver orders what it must. Memory in an IoVec belongs to the
-// caller and stays valid until the call completes.
+// block::Root and block::Edge: offsets and lengths are aligned to limits().request_alignment,
+// lengths are not zero, and mutating calls come only while the node is writable. Ranges lie within
+// size_bytes() rounded up to the alignment; only a format that owns its `file` child writes beyond
+// its end, which makes the child grow, and reads beyond it, which gives zeroes (protocol drivers do
+// both). Calls overlap freely, but for those that Root or Edge serialize to mend their alignment; a
+// driver orders what it must. Memory in an IoVec belongs to the caller and stays valid until the
+// call completes.
 #pragma once
 
 #include <cstdint>
@@ -37,10 +40,16 @@ class Driver {
   virtual bool supports_backing() const { return false; }
 
   virtual uint64_t size_bytes() const = 0;
-  virtual Limits limits() const = 0;
+  virtual Limits limits() const = 0;  // constant from opening to closing
 
-  // Fills all of `iov`.
+  // True if the node's bytes are those of its `file` child (raw without offset or size): the
+  // child's permissions are then exactly what the node's users need.
+  virtual bool is_transparent() const { return false; }
+
+  // Fills all of `iov`. flag::kStable goes down with every read from a backing or transparent
+  // child.
   virtual Task<Result<>> read(uint64_t offset, const IoVec& iov, Flags flags) = 0;
+  // flag::kFua, here and in the next two: durable when it completes, by whatever that takes.
   virtual Task<Result<>> write(uint64_t offset, const IoVec& iov, Flags flags) = 0;
   // Reads as zeroes after. kUnsupported with flag::kNoFallback where that is not cheap.
   virtual Task<Result<>> write_zeroes(uint64_t offset, uint64_t length, Flags flags) = 0;

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "async/loop.h"
@@ -17,6 +18,7 @@
 namespace firn::block {
 
 class Node;
+class Root;
 
 enum class EdgeRole {
   kFile,     // a format's bytes
@@ -38,19 +40,26 @@ class Edge {
   EdgeRole role() const { return role_; }
   Node* parent() const { return parent_; }  // null for roots
   const std::string& parent_text() const { return parent_text_; }
+  Root* root() const { return root_; }  // kRoot: whose edge this is
+  // "file", "backing", "root": as error texts call it.
+  std::string_view name() const;
   Node* child() const { return child_; }
   explicit operator bool() const { return child_ != nullptr; }
 
   Permissions used() const { return used_; }
   Permissions shared() const { return shared_; }
 
-  // Attach checks nothing: see Graph::attach for the checked way.
+  // Attach checks nothing and takes no image locks: update_permissions (permissions.h) does, and
+  // Graph::attach is the whole of it for roots.
   void attach(Node* child, Permissions used, Permissions shared);
   void detach();
+  void set_permissions(Permissions used, Permissions shared) { used_ = used, shared_ = shared; }
   // The pivot's step: the same use, of another node. No I/O, no waiting.
   void repoint(Node* child);
 
-  // For drivers: I/O on the child without admission. The child's driver is called directly.
+  // For drivers: I/O on the child without admission. The child's driver is called directly where
+  // the request is aligned; else it is rounded, with read-modify-write, as Root does. Discards and
+  // giving back of storage follow the child's `unmap` option, flushes its `no_flush`.
   Task<Result<>> read(uint64_t offset, const IoVec& iov, Flags flags = flag::kNone);
   Task<Result<>> write(uint64_t offset, const IoVec& iov, Flags flags = flag::kNone);
   Task<Result<>> write_zeroes(uint64_t offset, uint64_t length, Flags flags = flag::kNone);
@@ -64,9 +73,13 @@ class Edge {
   Task<Result<>> read_below(uint64_t offset, const IoVec& iov, Flags flags);
 
  private:
+  friend class Root;
+  Task<Result<>> stable_read_below(Node& child, uint64_t offset, const IoVec& iov, Flags flags);
+
   EdgeRole role_;
   Node* parent_;
   std::string parent_text_;
+  Root* root_ = nullptr;
   Node* child_ = nullptr;
   Permissions used_ = permission::kNone;
   Permissions shared_ = permission::kAll;
@@ -94,6 +107,30 @@ class Mutation {
   uint64_t length_;
   Mutation* previous_ = nullptr;
   Mutation* next_ = nullptr;
+  async::WaitList waiters_;  // for the end of this one
+};
+
+// A write to a node whose driver asks for alignment: one that reads, modifies and writes has its
+// blocks for itself. Lives in the request's frame. Whoever came first goes first.
+class SerialRange {
+ public:
+  // [begin, end) in whole blocks. `exclusive`: a read-modify-write.
+  SerialRange(Node& node, uint64_t begin, uint64_t end, bool exclusive);
+  ~SerialRange();
+  SerialRange(const SerialRange&) = delete;
+  SerialRange& operator=(const SerialRange&) = delete;
+  // Until no earlier range is left that overlaps and is exclusive, or overlaps an exclusive one.
+  Task<void> wait_for_turn();
+
+ private:
+  SerialRange* conflict() const;
+  Node& node_;
+  uint64_t begin_;
+  uint64_t end_;
+  bool exclusive_;
+  SerialRange* previous_ = nullptr;
+  SerialRange* next_ = nullptr;
+  async::WaitList waiters_;
 };
 
 class Node final {
@@ -110,7 +147,13 @@ class Node final {
   // Home loop. ----------------------------------------------------------------------------------
 
   Driver& driver() const { return *driver_; }
-  void set_driver(std::unique_ptr<Driver> driver) { driver_ = std::move(driver); }
+  bool has_driver() const { return driver_ != nullptr; }
+  void set_driver(std::unique_ptr<Driver> driver);
+  // The node's bytes are those of its `file` child (raw): see DriverEntry::is_transparent.
+  bool is_transparent() const { return transparent_; }
+  void set_transparent(bool transparent) { transparent_ = transparent; }
+  // driver().limits().request_alignment, at hand.
+  uint32_t request_alignment() const { return request_alignment_; }
   Children& children() { return children_; }
   const Children& children() const { return children_; }
   const std::vector<Edge*>& parents() const { return parents_; }
@@ -127,6 +170,11 @@ class Node final {
   Task<void> wait_for_overlapping(uint64_t offset,
                                   uint64_t length);  // those that overlap, now or before it returns
 
+  // The driver's flush, or nothing for a protocol node with cache.no-flush. A failure is
+  // remembered: the kernel reports a lost write-back once, so that a later success proves nothing.
+  Task<Result<>> flush();
+  bool flush_failed = false;
+
   // After a pivot and until the seal is done: the old head, which is this node's backing child.
   // Root::flush flushes it too. A seal that failed leaves it set, with `seal_failed`.
   Node* unsealed_below = nullptr;
@@ -139,16 +187,20 @@ class Node final {
  private:
   friend class Edge;
   friend class Mutation;
+  friend class SerialRange;
   std::string name_;
   NodeOptions options_;
   bool read_only_;
+  bool transparent_ = false;
   async::Loop* home_;
   Children children_;
   std::vector<Edge*> parents_;
   Mutation* first_mutation_ = nullptr;
   Mutation* last_mutation_ = nullptr;
   size_t mutation_count_ = 0;
-  async::WaitList mutation_waiters_;
+  SerialRange* first_range_ = nullptr;
+  SerialRange* last_range_ = nullptr;
+  uint32_t request_alignment_ = 1;
   std::unique_ptr<Driver> driver_;  // last: ends first
 };
 

@@ -42,6 +42,9 @@ struct DriverEntry {
   std::string name;
   bool is_protocol = false;
   bool supports_backing = false;
+  // The node's bytes are those of its `file` child (raw): the child's permissions are exactly what
+  // the node's users need, and none while it opens.
+  bool is_transparent = false;
   // 0 to 100: how sure the first bytes make it that this is the format. Null: not probed.
   int (*probe)(base::ConstByteSpan first_bytes) = nullptr;
 
@@ -52,6 +55,8 @@ struct DriverEntry {
                                                 const DriverOptions* options) = nullptr;
   // Protocols: the options that open a plain file name.
   std::unique_ptr<DriverOptions> (*options_of_filename)(std::string filename) = nullptr;
+  // Protocols of block devices: open_file_spec takes the one of these for a device's name.
+  bool for_block_devices = false;
 
   // Formats: lays out a new image of `request` in `file` (empty, open for writing); durable after.
   struct CreateRequest {
@@ -83,27 +88,42 @@ struct OpenedTree {
   Node* top = nullptr;
 };
 
-// What a driver may ask for while it opens. Belongs to one open_tree call.
+// What a driver may ask for while it opens. One per node that is opened.
 struct OpenContext {
   const Registry& registry;
   OpenedTree& tree;
-  bool create_backing =
-      true;  // false: headers that name a backing file are obeyed without opening it
+  // False: `backing` was given as none; a header that names a backing file is obeyed without
+  // opening it.
+  bool create_backing = true;
+  // The files of the overlays above, so that a chain that leads back to itself ends in an error.
+  std::vector<async::FileStat> files_above;
 
   // Opens `filename` (already resolved against the overlay's directory; "json:{...}" and
   // "driver:..." prefixes are the daemon's matter) as the read-only backing child of `node`.
-  // `format` empty: probed.
+  // `format` empty: probed. Errors have "Could not open backing file: " before them.
   Task<Result<>> open_backing(Node& node, std::string filename, std::string format);
-  // So that a chain that names itself ends in an error instead of never.
-  std::vector<std::string> filenames_open;
 };
 
-// Opens a node and all below it on the current loop, which becomes their home. On an error
-// everything that was opened is closed again.
+// What a child has of its parent's options where none are given for it: cache.*, force-share, and
+// read-only (a backing child always is); unmap, since the parent asks only for what it wants.
+NodeOptions inherited_options(const NodeOptions& parent, EdgeRole role);
+
+// How to open a plain file name as a protocol node: `file`, or the driver for block devices if it
+// is one. Errors: `Unknown protocol 'nope'` for "nope:...".
+Task<Result<NodeSpec>> file_spec(const Registry& registry, std::string filename,
+                                 NodeOptions options);
+
+// Opens a node and all below it on the current loop, which becomes their home. Image locks are
+// taken as the permissions of nodes without users are. On an error everything that was opened is
+// closed again. Names are checked by their form; whether they are taken, the graph knows.
 Task<Result<OpenedTree>> open_tree(const Registry& registry, NodeSpec spec);
+// Parents first. The first error is given, the rest is closed all the same.
 Task<Result<>> close_tree(OpenedTree tree);
 
 // "#block12": unique in this program.
 std::string make_node_name();
+// QEMU's form of identifiers: a letter, then letters, digits, '-', '.', '_'; 31 at most.
+Result<> check_node_name(std::string_view name);
+bool is_identifier(std::string_view name);
 
 }  // namespace firn::block

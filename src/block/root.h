@@ -29,7 +29,9 @@ struct RootStats {
 class Root final {
  public:
   // `user` is for people: "block export 'nbd0'".
-  explicit Root(std::string user) : edge_(EdgeRole::kRoot, nullptr, std::move(user)) {}
+  explicit Root(std::string user) : edge_(EdgeRole::kRoot, nullptr, std::move(user)) {
+    edge_.root_ = this;
+  }
   // Detached (Graph::detach), with no request in flight.
   ~Root();
 
@@ -73,7 +75,10 @@ class Root final {
   const RootStats& stats() const { return stats_; }
 
  private:
-  struct Admission;
+  class Admission;
+  Result<> check_mutation(uint64_t offset, uint64_t length) const;
+  Task<void> pass_gate();
+  static Task<Result<ChainRun>> chain_status(Node& head, uint64_t offset, uint64_t length);
   Edge edge_;
   async::Gate gate_;
   size_t in_flight_ = 0;
