@@ -41,7 +41,11 @@ using TimePoint = LoopClock::time_point;
 struct WorkItem {
   void (*run)(WorkItem&) = nullptr;  // on a worker thread; may block
   std::coroutine_handle<> done;
-  WorkItem* next = nullptr;  // for the loop's use
+  // For the loop's use, as is the rest: called on the loop instead of resuming `done`.
+  void (*complete)(WorkItem&) = nullptr;
+  WorkItem* next = nullptr;
+  void* owner = nullptr;
+  bool quick = false;  // several of these may share one worker's turn
 };
 
 // A one-shot timer, owned by its maker. `fire` runs on the loop, within a turn.

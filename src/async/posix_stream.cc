@@ -1,0 +1,207 @@
+#include "async/posix_stream.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <limits.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <utility>
+
+#include "base/check.h"
+
+namespace firn::async {
+namespace {
+
+bool is_socket(int fd) {
+  struct stat stat{};
+  return ::fstat(fd, &stat) == 0 && S_ISSOCK(stat.st_mode);
+}
+
+// A pipe or a terminal that was handed over shares its O_NONBLOCK with other processes, which don't
+// expect it. Opened anew, it is a description of our own. -1 if that can't be had.
+int reopen_nonblocking(int fd, bool receives) {
+  struct stat stat{};
+  if (::fstat(fd, &stat) != 0 || (!S_ISFIFO(stat.st_mode) && !S_ISCHR(stat.st_mode))) return -1;
+  const std::string path = fmt::format("/proc/self/fd/{}", fd);
+  return ::open(path.c_str(),
+                (receives ? O_RDONLY : O_WRONLY) | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
+}
+
+bool is_ready_now(int fd, short events) {
+  pollfd request{.fd = fd, .events = events, .revents = 0};
+  return ::poll(&request, 1, 0) > 0;
+}
+
+void close_owned(int fd) {
+  if (fd > STDERR_FILENO) ::close(fd);
+}
+
+}  // namespace
+
+PosixStream::PosixStream(KernelLoop& loop, int receive_fd, int send_fd, std::string peer_name)
+    : loop_(&loop), peer_name_(std::move(peer_name)) {
+  open_side(receive_, receive_fd, true);
+  open_side(send_, send_fd, false);
+  if (send_.is_socket) {
+    const int on = 1;  // refused on what is not TCP
+    ::setsockopt(send_.fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+  }
+}
+
+PosixStream::~PosixStream() {
+  CHECK(receive_.op == nullptr && send_.op == nullptr);
+  close_side(receive_);
+  close_side(send_);
+}
+
+void PosixStream::open_side(Side& side, int fd, bool receives) {
+  side.fd = fd;
+  side.stream = this;
+  side.is_socket = is_socket(fd);
+  side.poll.events = receives ? POLLIN : POLLOUT;
+  if (!side.is_socket && !(::fcntl(fd, F_GETFL) & O_NONBLOCK)) {
+    const int own = reopen_nonblocking(fd, receives);
+    if (own >= 0) {
+      // The original may be the other side's too; it is closed there or by nobody, as stdio is.
+      if (fd > STDERR_FILENO && (receives || fd != receive_.fd)) ::close(fd);
+      side.fd = own;
+    } else {
+      side.may_block = true;
+    }
+  }
+  side.poll.fd = side.fd;
+}
+
+void PosixStream::close_side(Side& side) {
+  if (side.fd >= 0 && (&side == &receive_ || side.fd != receive_.fd)) close_owned(side.fd);
+}
+
+bool PosixStream::start(StreamOp& op) {
+  if (closed_) {
+    op.result = -ECANCELED;
+    return true;
+  }
+  Side& side = side_of(op);
+  CHECK(side.op == nullptr);
+  op.done_bytes = 0;
+  if (advance(side, op)) return loop_->may_go_on(op.waiter);
+  side.op = &op;
+  wait_for(side);
+  return false;
+}
+
+int64_t PosixStream::move_once(Side& side, const StreamOp& op) {
+  IoVec storage;
+  const IoVec* rest = op.iov;
+  if (op.done_bytes != 0) {
+    storage = op.iov->slice(op.done_bytes, op.iov->size_bytes() - op.done_bytes);
+    rest = &storage;
+  }
+  auto pieces = rest->pieces();
+  pieces = pieces.first(std::min<size_t>(pieces.size(), IOV_MAX));
+  const bool receives = op.kind == StreamOp::Kind::kReceive;
+  if (side.is_socket) {
+    constexpr int kFlags = MSG_DONTWAIT | MSG_NOSIGNAL;
+    if (pieces.size() == 1) {
+      return receives ? ::recv(side.fd, pieces[0].iov_base, pieces[0].iov_len, kFlags)
+                      : ::send(side.fd, pieces[0].iov_base, pieces[0].iov_len, kFlags);
+    }
+    msghdr message{};
+    message.msg_iov = const_cast<iovec*>(pieces.data());
+    message.msg_iovlen = pieces.size();
+    return receives ? ::recvmsg(side.fd, &message, kFlags) : ::sendmsg(side.fd, &message, kFlags);
+  }
+  if (side.may_block) {
+    if (!is_ready_now(side.fd, static_cast<short>(side.poll.events))) {
+      errno = EAGAIN;
+      return -1;
+    }
+    // What is ready takes PIPE_BUF bytes at least (pipe(7)).
+    const size_t length = std::min<size_t>(pieces[0].iov_len, PIPE_BUF);
+    return receives ? ::read(side.fd, pieces[0].iov_base, pieces[0].iov_len)
+                    : ::write(side.fd, pieces[0].iov_base, length);
+  }
+  const int count = static_cast<int>(pieces.size());
+  return receives ? ::readv(side.fd, pieces.data(), count)
+                  : ::writev(side.fd, pieces.data(), count);
+}
+
+bool PosixStream::advance(Side& side, StreamOp& op) {
+  while (op.done_bytes != op.iov->size_bytes()) {
+    const int64_t moved = move_once(side, op);
+    if (moved < 0) {
+      if (errno == EINTR) continue;
+      if (errno == EAGAIN) return false;
+      op.result = -errno;
+      return true;
+    }
+    op.done_bytes += static_cast<uint64_t>(moved);
+    if (op.kind == StreamOp::Kind::kReceive) break;
+  }
+  op.result = static_cast<int64_t>(op.done_bytes);
+  return true;
+}
+
+void PosixStream::wait_for(Side& side) {
+  side.poll.on_ready = [](PollRequest& poll) {
+    auto& side = *reinterpret_cast<Side*>(reinterpret_cast<char*>(&poll) - offsetof(Side, poll));
+    StreamOp& op = *side.op;
+    if (!advance(side, op)) {
+      side.stream->wait_for(side);
+      return;
+    }
+    side.op = nullptr;
+    side.stream->loop_->ready(op.waiter);
+  };
+  loop_->poll(side.poll);
+}
+
+void PosixStream::cancel(Side& side) {
+  if (side.op == nullptr) return;
+  loop_->cancel(side.poll);
+  side.op->result = -ECANCELED;
+  loop_->ready(std::exchange(side.op, nullptr)->waiter);
+}
+
+void PosixStream::shutdown_send() {
+  if (closed_) return;
+  if (send_.is_socket) {
+    ::shutdown(send_.fd, SHUT_WR);
+  } else if (send_.fd != receive_.fd) {
+    close_owned(std::exchange(send_.fd, -1));
+  }
+}
+
+void PosixStream::close() {
+  if (std::exchange(closed_, true)) return;
+  cancel(receive_);
+  cancel(send_);
+  // The peer hears of it now, not only when the last reference to the socket is gone.
+  if (receive_.is_socket) ::shutdown(receive_.fd, SHUT_RDWR);
+}
+
+std::optional<PeerCredentials> PosixStream::peer_credentials() const {
+  ucred credentials{};
+  socklen_t length = sizeof credentials;
+  if (!receive_.is_socket ||
+      ::getsockopt(receive_.fd, SOL_SOCKET, SO_PEERCRED, &credentials, &length) != 0 ||
+      credentials.pid <= 0) {
+    return std::nullopt;  // TCP gives pid 0
+  }
+  return PeerCredentials{credentials.pid, credentials.uid, credentials.gid};
+}
+
+void PosixStream::move_to(KernelLoop& loop) {
+  CHECK(receive_.op == nullptr && send_.op == nullptr);
+  loop_ = &loop;
+}
+
+}  // namespace firn::async
