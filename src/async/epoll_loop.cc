@@ -76,7 +76,8 @@ void EpollLoop::wait(std::optional<Duration> timeout) {
       epoll_pwait2(epoll_fd_, events.data(), events.size(), timeout ? &time : nullptr, nullptr);
   if (count < 0 && (errno == ENOSYS || errno == EPERM)) {
     // Linux before 5.11, or a filter that is older than that. Rounded up: never too early.
-    const auto wait_ms = timeout ? std::min<int64_t>((timeout->count() + 999'999) / 1'000'000, INT_MAX) : -1;
+    const auto wait_ms =
+        timeout ? std::min<int64_t>((timeout->count() + 999'999) / 1'000'000, INT_MAX) : -1;
     count = epoll_wait(epoll_fd_, events.data(), events.size(), static_cast<int>(wait_ms));
   }
   for (int i = 0; i < count; ++i) dispatch(events[i].data.fd, events[i].events);
@@ -91,7 +92,8 @@ void EpollLoop::wait(std::optional<Duration> timeout) {
 void EpollLoop::dispatch(int fd, uint32_t events) {
   Waiters& waiters = waiters_[fd];
   constexpr uint32_t kBoth = EPOLLERR | EPOLLHUP;
-  PollRequest* const in = (events & (EPOLLIN | kBoth)) ? std::exchange(waiters.in, nullptr) : nullptr;
+  PollRequest* const in =
+      (events & (EPOLLIN | kBoth)) ? std::exchange(waiters.in, nullptr) : nullptr;
   PollRequest* const out =
       (events & (EPOLLOUT | kBoth)) ? std::exchange(waiters.out, nullptr) : nullptr;
   // Reported once, the descriptor is disarmed; who still waits has it armed again.

@@ -36,7 +36,7 @@ class EpollLoop final : public KernelLoop {
   void dispatch(int fd, uint32_t events);
 
   int epoll_fd_ = -1;
-  std::vector<Waiters> waiters_;        // by descriptor
+  std::vector<Waiters> waiters_;         // by descriptor
   std::vector<PollRequest*> ready_now_;  // on descriptors that are always ready
 };
 

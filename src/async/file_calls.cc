@@ -186,9 +186,9 @@ base::Result<FileStat> stat_of_path(const std::string& path) {
 base::Result<Extent> extent_of_fd(int fd, FileKind kind, uint64_t offset, std::string_view path) {
   const uint64_t size = TRY(stat_of_fd(fd, path)).size_bytes;
   if (offset >= size) {
-    return base::fail(base::ErrorKind::kOutOfRange,
-                      fmt::format("Offset {} is beyond the end of '{}' ({} bytes)", offset, path,
-                                  size));
+    return base::fail(
+        base::ErrorKind::kOutOfRange,
+        fmt::format("Offset {} is beyond the end of '{}' ({} bytes)", offset, path, size));
   }
   const Extent all_data{.data = true, .length_bytes = size - offset};
   if (kind != FileKind::kRegular) return all_data;

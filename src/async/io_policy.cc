@@ -20,9 +20,8 @@ IoRoute IoPolicy::route(const FileOp& op) const {
       return read == IoRoute::kInline && op.iov->size_bytes() > kInlineCopyBytes ? IoRoute::kWorker
                                                                                  : read;
     case FileOp::Kind::kWrite:
-      return write == IoRoute::kInline && op.iov->size_bytes() > kInlineCopyBytes
-                 ? IoRoute::kWorker
-                 : write;
+      return write == IoRoute::kInline && op.iov->size_bytes() > kInlineCopyBytes ? IoRoute::kWorker
+                                                                                  : write;
     case FileOp::Kind::kSync:
     case FileOp::Kind::kDataSync:
       return sync;

@@ -57,15 +57,15 @@ int bind_unix(int fd, const KernelAddress& address, const UnixAddress& name) {
 std::unexpected<base::Error> bind_error(int problem, const SocketAddress& address) {
   const bool is_file = address.kind == SocketAddress::Kind::kUnix && !address.local.abstract;
   base::Error error = base::Error::from_errno(
-      problem,
-      fmt::format("Failed to bind socket to {}", is_file ? address.local.path
-                                                         : address.to_string()));
+      problem, fmt::format("Failed to bind socket to {}",
+                           is_file ? address.local.path : address.to_string()));
   if (problem != EADDRINUSE) return base::fail(std::move(error));
   error = std::move(error).with_kind(base::ErrorKind::kBusy);
   return base::fail(std::move(error).with_hint(
-      is_file ? "Something listens on this socket, or the file is not a socket. Stop it, remove the "
-                "file, or choose another path."
-              : "Something listens on this address. Stop it or choose another address."));
+      is_file
+          ? "Something listens on this socket, or the file is not a socket. Stop it, remove the "
+            "file, or choose another path."
+          : "Something listens on this address. Stop it or choose another address."));
 }
 
 int listen_on(const KernelAddress& address, int backlog, int& problem) {
@@ -108,17 +108,18 @@ base::Result<KernelAddress> unix_address(const UnixAddress& address) {
   raw->sun_family = AF_UNIX;
   // Both kinds need one byte besides the name: a zero before it, or after.
   if (address.path.size() + 1 > sizeof raw->sun_path) {
-    return base::fail(base::ErrorKind::kInvalidArgument,
-                      fmt::format("UNIX socket path '{}' is too long: it must be less than {} bytes",
-                                  address.path, sizeof raw->sun_path));
+    return base::fail(
+        base::ErrorKind::kInvalidArgument,
+        fmt::format("UNIX socket path '{}' is too long: it must be less than {} bytes",
+                    address.path, sizeof raw->sun_path));
   }
   if (address.path.empty() && !address.abstract) {
     return base::fail(base::ErrorKind::kInvalidArgument, "UNIX socket path is empty");
   }
   std::memcpy(raw->sun_path + (address.abstract ? 1 : 0), address.path.data(), address.path.size());
   const bool padded = address.abstract && !address.tight;
-  result.length = static_cast<socklen_t>(padded ? sizeof *raw
-                                                : kPathOffset + address.path.size() + 1);
+  result.length =
+      static_cast<socklen_t>(padded ? sizeof *raw : kPathOffset + address.path.size() + 1);
   return result;
 }
 
@@ -137,9 +138,9 @@ base::Result<std::vector<KernelAddress>> resolve(const InetAddress& address, boo
   }
   if (result != 0) {
     const char* why = result == EAI_SYSTEM ? std::strerror(errno) : ::gai_strerror(result);
-    return base::fail(base::ErrorKind::kNotFound,
-                      fmt::format("address resolution failed for {}:{}: {}", address.host,
-                                  address.port, why));
+    return base::fail(
+        base::ErrorKind::kNotFound,
+        fmt::format("address resolution failed for {}:{}: {}", address.host, address.port, why));
   }
   const std::unique_ptr<addrinfo, void (*)(addrinfo*)> owned(list, ::freeaddrinfo);
   std::vector<KernelAddress> addresses;
@@ -208,8 +209,7 @@ base::Result<PosixListener::Options> listen_unix(SocketAddress address, int back
   if (::listen(fd, backlog) != 0) {
     const int listen_problem = errno;
     if (!options.file_to_remove.empty()) ::unlink(options.file_to_remove.c_str());
-    return socket_error(listen_problem,
-                        fmt::format("Failed to listen on {}", address.to_string()));
+    return socket_error(listen_problem, fmt::format("Failed to listen on {}", address.to_string()));
   }
   options.address = std::move(address);
   options.fds = owned.take();

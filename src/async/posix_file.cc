@@ -101,6 +101,13 @@ Task<base::Result<std::unique_ptr<File>>> PosixFileSystem::adopt(int fd, std::st
   co_return std::make_unique<PosixFile>(loop_, *this, *opened, std::move(name), writable);
 }
 
+base::Result<std::unique_ptr<File>> PosixFileSystem::adopt_file(std::unique_ptr<File> file) {
+  auto* const own = dynamic_cast<PosixFile*>(file.get());
+  CHECK(own != nullptr);
+  own->move_to(loop_, *this);
+  return file;
+}
+
 Task<base::Result<FileStat>> PosixFileSystem::stat(std::string path) {
   co_return co_await loop_.on_worker([&] { return stat_of_path(path); });
 }
@@ -115,8 +122,8 @@ Task<base::Result<>> PosixFileSystem::unlink(std::string path) {
 Task<base::Result<>> PosixFileSystem::rename(std::string from, std::string to) {
   co_return co_await loop_.on_worker([&]() -> base::Result<> {
     if (::rename(from.c_str(), to.c_str()) == 0) return {};
-    return base::fail(base::Error::from_errno(
-        errno, fmt::format("Could not rename '{}' to '{}'", from, to)));
+    return base::fail(
+        base::Error::from_errno(errno, fmt::format("Could not rename '{}' to '{}'", from, to)));
   });
 }
 
@@ -148,8 +155,8 @@ Task<base::Result<StoreStat>> PosixFileSystem::store_of(std::string path) {
 PosixFile::PosixFile(KernelLoop& loop, PosixFileSystem& owner, const OpenedFile& opened,
                      std::string path, bool writable)
     : File(std::move(path), writable),
-      loop_(loop),
-      owner_(owner),
+      loop_(&loop),
+      owner_(&owner),
       fd_(opened.fd),
       kind_(opened.kind),
       policy_(opened.policy),
@@ -167,7 +174,13 @@ PosixFile::~PosixFile() {
     whole.l_whence = SEEK_SET;
     ::fcntl(fd_, F_OFD_SETLK, &whole);
   }
-  loop_.workers().run_detached([fd = fd_] { ::close(fd); });
+  loop_->workers().run_detached([fd = fd_] { ::close(fd); });
+}
+
+void PosixFile::move_to(KernelLoop& loop, PosixFileSystem& owner) {
+  CHECK(in_flight_ == 0);
+  loop_ = &loop;
+  owner_ = &owner;
 }
 
 bool PosixFile::start(FileOp& op) {
@@ -175,12 +188,12 @@ bool PosixFile::start(FileOp& op) {
   switch (policy_.route(op)) {
     case IoRoute::kInline:
       op.result = perform(fd_, kind_, direct_alignment_, op);
-      return loop_.may_go_on(op.waiter);
+      return loop_->may_go_on(op.waiter);
     case IoRoute::kCached:
-      if (cache_is_asked_ && read_cached(op)) return loop_.may_go_on(op.waiter);
+      if (cache_is_asked_ && read_cached(op)) return loop_->may_go_on(op.waiter);
       [[fallthrough]];
     case IoRoute::kRing:
-      if (loop_.has_ring()) {
+      if (loop_->has_ring()) {
         start_on_ring(op);
         return false;
       }
@@ -208,7 +221,7 @@ bool PosixFile::read_cached(FileOp& op) {
 }
 
 void PosixFile::start_on_ring(FileOp& op) {
-  FileRequest* const request = owner_.take_request();
+  FileRequest* const request = owner_->take_request();
   request->file = this;
   request->op = &op;
   ++in_flight_;
@@ -230,15 +243,15 @@ void PosixFile::submit_to_ring(FileRequest& request) {
       request.kind = RingRequest::Kind::kDataSync;
       break;
     default: {
-      request.kind = op.kind == FileOp::Kind::kRead ? RingRequest::Kind::kRead
-                                                    : RingRequest::Kind::kWrite;
+      request.kind =
+          op.kind == FileOp::Kind::kRead ? RingRequest::Kind::kRead : RingRequest::Kind::kWrite;
       const auto pieces = rest_of(op, request.rest).pieces();
       request.pieces = pieces.data();
       request.piece_count = static_cast<unsigned>(std::min<size_t>(pieces.size(), IOV_MAX));
       request.offset = op.offset + op.done_bytes;
     }
   }
-  loop_.submit(static_cast<RingRequest&>(request));
+  loop_->submit(static_cast<RingRequest&>(request));
 }
 
 void PosixFile::on_ring_result(FileRequest& request, int32_t result) {
@@ -263,7 +276,7 @@ void PosixFile::on_ring_result(FileRequest& request, int32_t result) {
 }
 
 void PosixFile::start_on_worker(FileOp& op) {
-  FileRequest* const request = owner_.take_request();
+  FileRequest* const request = owner_->take_request();
   request->file = this;
   request->op = &op;
   ++in_flight_;
@@ -281,23 +294,23 @@ void PosixFile::submit_to_worker(FileRequest& request) {
     self.file->finish(self);
   };
   request.quick = request.op->kind == FileOp::Kind::kWrite && !direct_;
-  loop_.submit(static_cast<WorkItem&>(request));
+  loop_->submit(static_cast<WorkItem&>(request));
 }
 
 void PosixFile::finish(FileRequest& request) {
   --in_flight_;
-  loop_.ready(request.op->waiter);
-  owner_.give_back(&request);
+  loop_->ready(request.op->waiter);
+  owner_->give_back(&request);
 }
 
 Task<base::Result<FileStat>> PosixFile::stat() {
   if (policy_.query == IoRoute::kInline) co_return stat_of_fd(fd_, path());
-  co_return co_await loop_.on_worker([&] { return stat_of_fd(fd_, path()); });
+  co_return co_await loop_->on_worker([&] { return stat_of_fd(fd_, path()); });
 }
 
 Task<base::Result<Extent>> PosixFile::extent_at(uint64_t offset) {
   if (policy_.query == IoRoute::kInline) co_return extent_of_fd(fd_, kind_, offset, path());
-  co_return co_await loop_.on_worker([&] { return extent_of_fd(fd_, kind_, offset, path()); });
+  co_return co_await loop_->on_worker([&] { return extent_of_fd(fd_, kind_, offset, path()); });
 }
 
 base::Result<> PosixFile::set_lock(uint64_t offset, short type, const char* verb) {

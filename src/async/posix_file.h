@@ -38,6 +38,7 @@ class PosixFileSystem final : public FileSystem {
 
   Task<base::Result<std::unique_ptr<File>>> open(std::string path, OpenOptions options) override;
   Task<base::Result<std::unique_ptr<File>>> adopt(int fd, std::string name, bool writable) override;
+  base::Result<std::unique_ptr<File>> adopt_file(std::unique_ptr<File> file) override;
   Task<base::Result<FileStat>> stat(std::string path) override;
   Task<base::Result<>> unlink(std::string path) override;
   Task<base::Result<>> rename(std::string from, std::string to) override;
@@ -63,6 +64,9 @@ class PosixFile final : public File {
             bool writable);
   ~PosixFile() override;
 
+  // The file lives on `loop` from now on. Nothing may be in flight.
+  void move_to(KernelLoop& loop, PosixFileSystem& owner);
+
   Task<base::Result<FileStat>> stat() override;
   Task<base::Result<Extent>> extent_at(uint64_t offset) override;
   base::Result<> lock_byte(uint64_t offset, LockKind kind) override;
@@ -83,8 +87,8 @@ class PosixFile final : public File {
   void finish(FileRequest& request);
   base::Result<> set_lock(uint64_t offset, short type, const char* verb);
 
-  KernelLoop& loop_;
-  PosixFileSystem& owner_;
+  KernelLoop* loop_;
+  PosixFileSystem* owner_;
   const int fd_;
   const FileKind kind_;
   const IoPolicy policy_;

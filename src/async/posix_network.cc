@@ -41,8 +41,8 @@ struct Readiness : PollRequest {
 base::Error connect_error(int problem, const SocketAddress& address) {
   const bool is_file = address.kind == SocketAddress::Kind::kUnix && !address.local.abstract;
   return base::Error::from_errno(
-      problem, fmt::format("Failed to connect to '{}'",
-                           is_file ? address.local.path : address.to_string()));
+      problem,
+      fmt::format("Failed to connect to '{}'", is_file ? address.local.path : address.to_string()));
 }
 
 }  // namespace
@@ -103,8 +103,7 @@ Task<base::Result<std::unique_ptr<Stream>>> PosixNetwork::connect_inet(SocketAdd
   if (!found) co_return base::fail(std::move(found).error());
   int problem = EADDRNOTAVAIL;
   for (const KernelAddress& raw : *found) {
-    const int fd =
-        ::socket(raw.get()->sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    const int fd = ::socket(raw.get()->sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0) {
       problem = errno;
       continue;
@@ -179,14 +178,14 @@ void PosixListener::close() {
   // Inline, though it touches a file system: a new listener at the same path must not lose its file
   // to this one, whose inode number it may have inherited.
   struct stat stat{};
-  if (!options_.file_to_remove.empty() &&
-      ::lstat(options_.file_to_remove.c_str(), &stat) == 0 &&
+  if (!options_.file_to_remove.empty() && ::lstat(options_.file_to_remove.c_str(), &stat) == 0 &&
       stat.st_dev == options_.file_device && stat.st_ino == options_.file_inode) {
     ::unlink(options_.file_to_remove.c_str());
   }
   for (Socket& socket : sockets_) {
     loop_.cancel(socket);
-    // A poll that is still being cancelled in the kernel keeps the socket; nobody connects any more.
+    // A poll that is still being cancelled in the kernel keeps the socket; nobody connects any
+    // more.
     if (!options_.shared) ::shutdown(socket.fd, SHUT_RDWR);
     ::close(socket.fd);
   }
@@ -236,8 +235,8 @@ Task<base::Result<std::unique_ptr<Stream>>> PosixListener::accept() {
   peer.length = sizeof peer.storage;
   const bool is_inet = options_.address.kind == SocketAddress::Kind::kInet;
   std::string name = options_.address.to_string();
-  if (is_inet && ::getpeername(client, reinterpret_cast<sockaddr*>(&peer.storage),
-                               &peer.length) == 0) {
+  if (is_inet &&
+      ::getpeername(client, reinterpret_cast<sockaddr*>(&peer.storage), &peer.length) == 0) {
     name = name_of(peer);
   }
   co_return std::make_unique<PosixStream>(loop_, client, client, std::move(name));

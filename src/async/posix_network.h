@@ -15,8 +15,7 @@ class PosixNetwork final : public Network {
  public:
   explicit PosixNetwork(KernelLoop& loop) : loop_(loop) {}
 
-  Task<base::Result<std::unique_ptr<Listener>>> listen(SocketAddress address,
-                                                       int backlog) override;
+  Task<base::Result<std::unique_ptr<Listener>>> listen(SocketAddress address, int backlog) override;
   Task<base::Result<std::unique_ptr<Stream>>> connect(SocketAddress address) override;
   base::Result<std::unique_ptr<Stream>> adopt(std::unique_ptr<Stream> stream) override;
   base::Result<std::unique_ptr<Stream>> adopt_fds(int receive_fd, int send_fd,
@@ -37,8 +36,8 @@ class PosixListener final : public Listener {
  public:
   struct Options {
     SocketAddress address;
-    std::vector<int> fds;      // owned; they don't block
-    bool shared = false;       // other processes listen too: shutdown is not ours to do
+    std::vector<int> fds;        // owned; they don't block
+    bool shared = false;         // other processes listen too: shutdown is not ours to do
     std::string file_to_remove;  // the socket's file, if we made it ...
     uint64_t file_device = 0;    // ... and while it is still this one
     uint64_t file_inode = 0;

@@ -31,8 +31,7 @@ int reopen_nonblocking(int fd, bool receives) {
   struct stat stat{};
   if (::fstat(fd, &stat) != 0 || (!S_ISFIFO(stat.st_mode) && !S_ISCHR(stat.st_mode))) return -1;
   const std::string path = fmt::format("/proc/self/fd/{}", fd);
-  return ::open(path.c_str(),
-                (receives ? O_RDONLY : O_WRONLY) | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
+  return ::open(path.c_str(), (receives ? O_RDONLY : O_WRONLY) | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
 }
 
 bool is_ready_now(int fd, short events) {
