@@ -180,9 +180,9 @@ class FileSystem {
   // A file that somebody handed over as a descriptor; the descriptor is owned from then on.
   virtual Task<base::Result<std::unique_ptr<File>>> adopt(int fd, std::string name,
                                                           bool writable) = 0;
-  // A file that moves to this loop: opened on another one, with the same descriptor and locks. It
-  // has no operation in flight, is not used on its old loop again, and both loops keep still.
-  virtual base::Result<std::unique_ptr<File>> adopt_file(std::unique_ptr<File> file) {
+  // Moves `file`, opened on another loop, to this one, with its descriptor and its locks. It has no
+  // operation in flight, and both loops keep still. After an error `file` is as it was.
+  virtual base::Result<> adopt_file(std::unique_ptr<File>& file) {
     return base::fail(base::ErrorKind::kUnsupported,
                       "'" + file->path() + "' can't move to another event loop");
   }

@@ -77,8 +77,9 @@ class Driver {
   // kBusy, QEMU's text (`Failed to get "write" lock`).
   virtual Result<> set_permissions(Permissions /*used*/, Permissions /*shared*/) { return {}; }
 
-  // The home loop changes: no call is in flight, and both loops keep still.
-  virtual void move_to(async::Loop& loop) = 0;
+  // The home loop changes: no call is in flight, and both loops keep still. After an error the node
+  // stays where it was.
+  virtual Result<> move_to(async::Loop& loop) = 0;
 
   // Last call: writes back, marks clean, gives up locks. After an error the driver is closed all
   // the same.

@@ -75,6 +75,8 @@ class Opener {
     node->set_transparent(entry->is_transparent);
     if (spec.file.has_value()) {
       CO_TRY(co_await attach_child(node->children().file, std::move(*spec.file), files_above));
+      const bool file_read_only = node->children().file.child()->read_only();
+      if (file_read_only && spec.options.auto_read_only) node->set_read_only_mark(true);
       CO_TRY(take_file(*node));
       if (auto stat = co_await identity_of(*node)) files_above.push_back(*stat);
     }

@@ -1,0 +1,20 @@
+// null-co and null-aio: a disk of nothing, for measuring what stands above it. Writes go nowhere.
+#pragma once
+
+#include <cstdint>
+
+#include "base/units.h"
+#include "block/registry.h"
+
+namespace firn::null {
+
+struct Options final : block::DriverOptions {
+  uint64_t size_bytes = base::kGiB;
+  bool read_zeroes = false;  // false: reads leave the caller's memory as it was
+  uint64_t latency_ns = 0;   // how long every request takes
+};
+
+// Adds "null-co" and "null-aio", which are the same here.
+void register_drivers(block::Registry& registry);
+
+}  // namespace firn::null

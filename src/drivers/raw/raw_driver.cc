@@ -1,0 +1,149 @@
+#include "drivers/raw/raw_driver.h"
+
+#include <fmt/format.h>
+
+#include <memory>
+
+#include "base/bytes.h"
+
+namespace firn::raw {
+namespace {
+
+using async::IoVec;
+using async::Task;
+using base::ErrorKind;
+using base::Result;
+using block::Flags;
+
+constexpr uint64_t kSectorBytes = 512;
+
+class RawDriver final : public block::Driver {
+ public:
+  RawDriver(block::Edge& file, const Options& options) : file_(file), options_(options) {}
+
+  std::string_view name() const override { return "raw"; }
+  uint64_t size_bytes() const override {
+    if (options_.size_bytes) return *options_.size_bytes;
+    const uint64_t size = file_.size_bytes();
+    return size > options_.offset_bytes ? size - options_.offset_bytes : 0;
+  }
+  block::Limits limits() const override {
+    block::Limits limits = file_.child()->driver().limits();
+    limits.request_alignment = 1;  // the file's edge mends what is not aligned there
+    return limits;
+  }
+
+  Task<Result<>> read(uint64_t offset, const IoVec& iov, Flags flags) override {
+    return file_.read(options_.offset_bytes + offset, iov, flags);
+  }
+  Task<Result<>> write(uint64_t offset, const IoVec& iov, Flags flags) override {
+    return file_.write(options_.offset_bytes + offset, iov, flags);
+  }
+  Task<Result<>> write_zeroes(uint64_t offset, uint64_t length, Flags flags) override {
+    return file_.write_zeroes(options_.offset_bytes + offset, length, flags);
+  }
+  Task<Result<>> discard(uint64_t offset, uint64_t length, Flags flags) override {
+    return file_.discard(options_.offset_bytes + offset, length, flags);
+  }
+  Task<Result<>> flush() override { return file_.flush(); }
+
+  Task<Result<block::Run>> status(uint64_t offset, uint64_t length) override {
+    const uint64_t at = options_.offset_bytes + offset;
+    block::Run run = CO_TRY(co_await file_.child()->driver().status(at, length));
+    run.compressed = false;
+    run.host_offset.reset();
+    if (run.kind == block::RunKind::kData) run.host_offset = at;
+    // A format below may leave a range to its own backing image; here it is data all the same.
+    if (run.kind == block::RunKind::kUnallocated) run.kind = block::RunKind::kData;
+    co_return run;
+  }
+
+  Task<Result<>> resize(uint64_t size_bytes) override {
+    if (options_.size_bytes) {
+      co_return base::fail(ErrorKind::kUnsupported, "Cannot resize fixed-size raw disks");
+    }
+    if (UINT64_MAX - options_.offset_bytes < size_bytes) {
+      co_return base::fail(
+          ErrorKind::kInvalidArgument,
+          fmt::format("Disk size too large for the chosen offset ({})", options_.offset_bytes));
+    }
+    co_return co_await file_.child()->driver().resize(options_.offset_bytes + size_bytes);
+  }
+  Task<Result<>> set_read_only(bool read_only) override {
+    if (read_only) CO_TRY(co_await file_.flush());
+    co_return Result<>();
+  }
+  Result<> move_to(async::Loop&) override { return {}; }
+  Task<Result<>> close() override {
+    if (file_.parent()->read_only()) co_return Result<>();
+    co_return co_await file_.flush();
+  }
+
+  Task<Result<block::ImageFacts>> facts() override {
+    block::ImageFacts facts = CO_TRY(co_await file_.child()->driver().facts());
+    facts.format = "raw";
+    facts.virtual_size_bytes = size_bytes();
+    co_return facts;
+  }
+  std::string filename() const override {
+    const bool window = options_.offset_bytes != 0 || options_.size_bytes.has_value();
+    return window ? "" : file_.child()->driver().filename();
+  }
+
+ private:
+  block::Edge& file_;
+  Options options_;
+};
+
+Result<> check(const Options& options, uint64_t file_size) {
+  const uint64_t offset = options.offset_bytes;
+  if (offset > file_size) {
+    return base::fail(ErrorKind::kInvalidArgument,
+                      fmt::format("Offset ({}) cannot be greater than size of the containing file "
+                                  "({})",
+                                  offset, file_size));
+  }
+  if (!options.size_bytes) return {};
+  if (!base::is_aligned(*options.size_bytes, kSectorBytes)) {
+    return base::fail(ErrorKind::kInvalidArgument,
+                      fmt::format("Specified size is not multiple of {}", kSectorBytes));
+  }
+  if (*options.size_bytes > file_size - offset) {
+    return base::fail(ErrorKind::kInvalidArgument,
+                      fmt::format("The sum of offset ({}) and size ({}) has to be smaller or equal "
+                                  "to the actual size of the containing file ({})",
+                                  offset, *options.size_bytes, file_size));
+  }
+  return {};
+}
+
+Task<Result<std::unique_ptr<block::Driver>>> open(block::OpenContext&, block::Node& node,
+                                                  const block::DriverOptions* options) {
+  const Options defaults;
+  const auto* chosen = static_cast<const Options*>(options);
+  if (chosen == nullptr) chosen = &defaults;
+  block::Edge& file = node.children().file;
+  CO_TRY(check(*chosen, file.size_bytes()));
+  co_return std::make_unique<RawDriver>(file, *chosen);
+}
+
+Task<Result<>> create(block::Edge& file, const block::DriverEntry::CreateRequest& request) {
+  if (!request.backing_filename.empty()) {
+    co_return base::fail(ErrorKind::kUnsupported,
+                         "Backing file not supported for file format 'raw'");
+  }
+  if (!request.options.empty()) {
+    co_return base::fail(ErrorKind::kInvalidArgument,
+                         fmt::format("Invalid parameter '{}'", request.options.front().first));
+  }
+  CO_TRY(co_await file.child()->driver().resize(request.size_bytes));
+  co_return co_await file.flush();
+}
+
+}  // namespace
+
+void register_drivers(block::Registry& registry) {
+  registry.add({.name = "raw", .is_transparent = true, .open = &open, .create = &create});
+}
+
+}  // namespace firn::raw
