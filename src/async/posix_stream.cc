@@ -49,6 +49,9 @@ PosixStream::PosixStream(KernelLoop& loop, int receive_fd, int send_fd, std::str
     : loop_(&loop), peer_name_(std::move(peer_name)) {
   open_side(receive_, receive_fd, true);
   open_side(send_, send_fd, false);
+  const auto is_used = [this](int fd) { return receive_.fd == fd || send_.fd == fd; };
+  if (!is_used(receive_fd)) close_owned(receive_fd);
+  if (!is_used(send_fd) && send_fd != receive_fd) close_owned(send_fd);
   if (send_.is_socket) {
     const int on = 1;  // refused on what is not TCP
     ::setsockopt(send_.fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
@@ -69,8 +72,6 @@ void PosixStream::open_side(Side& side, int fd, bool receives) {
   if (!side.is_socket && !(::fcntl(fd, F_GETFL) & O_NONBLOCK)) {
     const int own = reopen_nonblocking(fd, receives);
     if (own >= 0) {
-      // The original may be the other side's too; it is closed there or by nobody, as stdio is.
-      if (fd > STDERR_FILENO && (receives || fd != receive_.fd)) ::close(fd);
       side.fd = own;
     } else {
       side.may_block = true;
