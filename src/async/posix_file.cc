@@ -101,11 +101,11 @@ Task<base::Result<std::unique_ptr<File>>> PosixFileSystem::adopt(int fd, std::st
   co_return std::make_unique<PosixFile>(loop_, *this, *opened, std::move(name), writable);
 }
 
-base::Result<std::unique_ptr<File>> PosixFileSystem::adopt_file(std::unique_ptr<File> file) {
+base::Result<> PosixFileSystem::adopt_file(std::unique_ptr<File>& file) {
   auto* const own = dynamic_cast<PosixFile*>(file.get());
   CHECK(own != nullptr);
   own->move_to(loop_, *this);
-  return file;
+  return {};
 }
 
 Task<base::Result<FileStat>> PosixFileSystem::stat(std::string path) {

@@ -38,7 +38,7 @@ class PosixFileSystem final : public FileSystem {
 
   Task<base::Result<std::unique_ptr<File>>> open(std::string path, OpenOptions options) override;
   Task<base::Result<std::unique_ptr<File>>> adopt(int fd, std::string name, bool writable) override;
-  base::Result<std::unique_ptr<File>> adopt_file(std::unique_ptr<File> file) override;
+  base::Result<> adopt_file(std::unique_ptr<File>& file) override;
   Task<base::Result<FileStat>> stat(std::string path) override;
   Task<base::Result<>> unlink(std::string path) override;
   Task<base::Result<>> rename(std::string from, std::string to) override;
