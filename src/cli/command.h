@@ -1,0 +1,46 @@
+// The commands that people type: `firn NAME ...`.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "async/task.h"
+#include "base/result.h"
+
+namespace firn::cli {
+
+// How results are printed.
+enum class Output { kHuman, kJson };
+
+// What `firn` was told before the command's name.
+struct Globals {
+  std::string socket;  // --socket; empty: found in the runtime directory
+};
+
+struct Command {
+  std::string_view name;
+  std::string_view usage;    // "DEVICE OVERLAY [options]"
+  std::string_view summary;  // one line
+  std::string_view details;  // what --help prints below the summary
+  // Runs on the control loop of a fresh runtime. `arguments` are those behind the command's name.
+  // Results go to standard output; the error that it returns is printed by main.
+  async::Task<base::Result<>> (*run)(Globals globals, std::vector<std::string> arguments);
+  // Commands that must run before any thread exists have this instead; it gives the exit status.
+  int (*run_before_threads)(const Globals& globals, std::vector<std::string> arguments) = nullptr;
+};
+
+extern const Command kServeCommand;
+extern const Command kSnapshotCommand;
+extern const Command kTreeCommand;
+extern const Command kQmpCommand;
+
+// A wrong call: exit status 2, with the way to --help.
+base::Error usage_error(std::string_view command, std::string text);
+
+// --output's value.
+base::Result<Output> parse_output(std::string_view command, std::string_view value);
+
+void print_out(std::string_view text);  // to standard output, whole
+
+}  // namespace firn::cli
