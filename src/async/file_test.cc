@@ -420,13 +420,13 @@ TEST_P(FileTest, NamesAndDirectories) { run(use_names(path("."))); }
 // Moving and closing ------------------------------------------------------------------------------
 
 Task<void> use_elsewhere(std::unique_ptr<File> file) {
-  auto adopted = Loop::current().files().adopt_file(std::move(file));
+  EXPECT_TRUE(files().adopt_file(file).has_value());
   Memory in(4096);
   const IoVec iov = in.iov();
-  EXPECT_EQ((co_await (*adopted)->read(0, iov)).value(), 4096u);
+  EXPECT_EQ((co_await file->read(0, iov)).value(), 4096u);
   EXPECT_EQ(in[0], std::byte{0x42});
-  EXPECT_TRUE((co_await (*adopted)->write(0, iov)).has_value());
-  EXPECT_TRUE((co_await (*adopted)->sync_data()).has_value());
+  EXPECT_TRUE((co_await file->write(0, iov)).has_value());
+  EXPECT_TRUE((co_await file->sync_data()).has_value());
 }
 
 Task<void> move_to(Loop& other, std::string path) {
