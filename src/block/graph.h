@@ -2,14 +2,18 @@
 //
 // The Graph belongs to the control loop: names are looked up, added and removed there. The nodes
 // themselves live on their home loops; the Graph hops there for everything that touches them.
-// Commands that change the graph or a size queue in order per chain (lock_chain).
+//
+// Commands that change the graph or a size run one at a time: each task below that changes
+// something, and take_snapshot, holds lock_changes() while it runs. Whoever holds it must not await
+// one of them.
 #pragma once
 
-#include <functional>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "async/runtime.h"
@@ -22,6 +26,7 @@
 namespace firn::block {
 
 // A named disk. Its root follows the head through pivots. It uses no permission and shares all.
+// The root belongs to the home loop; `id` and `home` to the control loop.
 struct Device {
   explicit Device(std::string device_id) : id(std::move(device_id)), root("device '" + id + "'") {}
   std::string id;
@@ -29,15 +34,25 @@ struct Device {
   async::Loop* home = nullptr;
 };
 
-class Graph {
+class Graph final {
  public:
-  Graph(async::Runtime& runtime, Registry registry, StateStore& state);
+  // With one I/O loop, on which nodes live unless told otherwise. `runtime` and `state` outlive it.
+  // Errors: as Runtime::add_loop.
+  static Result<std::unique_ptr<Graph>> create(async::Runtime& runtime, Registry registry,
+                                               StateStore& state);
   ~Graph();  // empty: co_await close() first
+  Graph(const Graph&) = delete;
+  Graph& operator=(const Graph&) = delete;
 
   const Registry& registry() const { return registry_; }
   StateStore& state() { return state_; }
   // The loop on which new nodes live unless told otherwise.
   async::Loop& default_io_loop() { return *io_loop_; }
+
+  // Creation options that every new overlay of a format gets unless the snapshot says otherwise:
+  // {"qcow2": {{"extended_l2", "on"}}}, and what --compat overlay=plain makes of it.
+  using CreateOptions = std::vector<std::pair<std::string, std::string>>;
+  std::map<std::string, CreateOptions, std::less<>> overlay_defaults;
 
   // I/O threads by name (object-add qom-type=iothread).
   Result<async::Loop*> add_io_loop(std::string id);
@@ -46,13 +61,19 @@ class Graph {
   std::vector<std::string> io_loop_names() const;
 
   // Nodes. Errors: QEMU's texts ("Duplicate nodes with node-name='a'", "Invalid node-name: 'a b'").
+  // The node belongs to the user who added it, until remove_node; nodes that were opened with it
+  // close with the last that uses them. It lives where the nodes that it names live, else on the
+  // default loop.
   Task<Result<Node*>> add_node(NodeSpec spec);
-  // Closes the node and what only it used; kBusy ("Node 'a' is busy: ...") while it has users.
+  // Closes the node and what only it used; kBusy while it has users, or was not added by itself.
   Task<Result<>> remove_node(std::string name);
   Node* find_node(std::string_view name) const;
   std::vector<Node*> nodes() const;  // in order of creation
-  // Names taken by nodes of `tree` are checked, then the graph owns them.
+  // Takes over the nodes of `tree` (its top as one that was added by itself) if their names are
+  // free; else leaves it to the caller. For those who hold lock_changes().
   Result<> adopt(OpenedTree& tree);
+  // kExists if a node or a device has that name; kInvalidArgument if nothing may.
+  Result<> check_new_node_name(std::string_view name) const;
 
   // Devices.
   Task<Result<Device*>> add_device(std::string id, std::string node_name);
@@ -60,31 +81,39 @@ class Graph {
   Device* find_device(std::string_view id) const;
   std::vector<Device*> devices() const;
 
-  // The node that a command means: `device` is tried first, both as a device and as a node's name,
-  // as QEMU does. Text: "Cannot find device='X' nor node-name='Y'", kDeviceNotFound with data
-  // device.
+  // The node that a command means: the head of `device` if there is one, else the node
+  // `node_name`. Texts: "Cannot find device='X' nor node-name='Y'" (kDeviceNotFound with data
+  // device), "Device 'X' has no medium".
   Task<Result<Node*>> find_head(std::string device, std::string node_name);
 
-  // Gives `root` the use of `node`, checked against its other users and locked on disk. On the
-  // node's home loop (hops there).
+  // Gives `root` the use of `node`, checked against its other users and locked on disk.
   Task<Result<>> attach(Root& root, Node& node, Permissions used, Permissions shared);
-  // After the root's last request. Locks that nobody needs any more are given up.
+  // After the root's last request. Locks that nobody needs any more are given up, and a node that
+  // was only kept by this root is closed.
   Task<void> detach(Root& root);
 
-  // Changes the home of `node`, all below it and its roots. kBusy where other users pin it.
+  // Changes the home of `node` and of all below it. kBusy while exports or other nodes use them.
   Task<Result<>> move_to_loop(Node& node, async::Loop& loop);
 
+  // Live: exports and devices are told. Refused: shrinking below a writer, what a format can't, and
+  // sizes that nodes above rely on.
   Task<Result<>> resize(Node& node, uint64_t size_bytes);
 
-  // One command at a time for all that hangs together with `node`: held while a snapshot, a resize,
-  // a deletion runs.
+  // One command at a time for all that changes the graph.
   Task<async::Mutex::Guard> lock_changes();
 
-  // Exports are gone. Flushes and closes everything, parents first. The first error is given, the
-  // rest is closed all the same.
+  // Exports are gone. Flushes and closes everything, parents first, and ends the I/O loops. The
+  // first error is given, the rest is closed all the same.
   Task<Result<>> close();
 
  private:
+  Graph(async::Runtime& runtime, Registry registry, StateStore& state, async::Loop& io_loop);
+
+  bool has_node(const Node* node) const;
+  void forget(const std::vector<Node*>& closed);
+  Result<> resolve_children(NodeSpec& spec, async::Loop*& home) const;
+  Task<Result<>> close_with_orphans(Node& node);
+
   async::Runtime& runtime_;
   Registry registry_;
   StateStore& state_;
@@ -92,6 +121,7 @@ class Graph {
   std::map<std::string, async::Loop*, std::less<>> io_loops_;
   std::vector<std::unique_ptr<Node>> nodes_;
   std::map<std::string, Node*, std::less<>> by_name_;
+  std::set<const Node*> added_;  // by a user, not on behalf of another node
   std::map<std::string, std::unique_ptr<Device>, std::less<>> devices_;
   async::Mutex changes_;
 };

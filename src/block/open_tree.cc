@@ -103,6 +103,7 @@ class Opener {
   Task<Result<>> attach_child(Edge& edge, ChildSpec child,
                               const std::vector<async::FileStat>& files_above) {
     Node* node = nullptr;
+    CHECK(!std::holds_alternative<std::string>(child));  // the graph has looked names up
     if (Node** existing = std::get_if<Node*>(&child)) {
       node = *existing;
       if (&node->home() != &async::Loop::current()) {
@@ -134,14 +135,6 @@ class Opener {
   OpenedTree& tree_;
 };
 
-// Nodes that no adopted graph holds: their edges to others are given up here.
-Task<Result<>> close_node(Node& node) {
-  auto result = co_await node.driver().close();
-  node.set_driver(nullptr);
-  release_children(node);
-  co_return result;
-}
-
 Task<Result<std::string>> probe_format(const Registry& registry, Node& file) {
   std::vector<std::byte> bytes(std::min<uint64_t>(kProbeBytes, file.driver().size_bytes()));
   if (!bytes.empty()) {
@@ -161,6 +154,14 @@ Task<Result<std::string>> probe_format(const Registry& registry, Node& file) {
 }
 
 }  // namespace
+
+Task<Result<>> close_node(Node& node) {
+  CHECK(node.parents().empty());
+  auto result = co_await node.driver().close();
+  node.set_driver(nullptr);
+  release_children(node);
+  co_return result;
+}
 
 NodeOptions inherited_options(const NodeOptions& parent, EdgeRole role) {
   NodeOptions options;

@@ -21,8 +21,9 @@ struct DriverOptions {
 };
 
 struct NodeSpec;
-// A child: a node that exists, or one to open.
-using ChildSpec = std::variant<Node*, std::unique_ptr<NodeSpec>>;
+// A child: a node that exists, by its address or by its name (which Graph::add_node looks up), or
+// one to open.
+using ChildSpec = std::variant<Node*, std::unique_ptr<NodeSpec>, std::string>;
 
 // How to open a node and all below it.
 struct NodeSpec {
@@ -119,6 +120,9 @@ Task<Result<NodeSpec>> file_spec(const Registry& registry, std::string filename,
 Task<Result<OpenedTree>> open_tree(const Registry& registry, NodeSpec spec);
 // Parents first. The first error is given, the rest is closed all the same.
 Task<Result<>> close_tree(OpenedTree tree);
+// Closes the driver of a node without parents and gives up its children, which stay open. The node
+// is good for nothing but destruction after. On its home loop.
+Task<Result<>> close_node(Node& node);
 
 // "#block12": unique in this program.
 std::string make_node_name();
