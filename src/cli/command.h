@@ -1,6 +1,7 @@
 // The commands that people type: `firn NAME ...`.
 #pragma once
 
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -29,6 +30,15 @@ struct Command {
   // Commands that must run before any thread exists have this instead; it gives the exit status.
   int (*run_before_threads)(const Globals& globals, std::vector<std::string> arguments) = nullptr;
 };
+
+// All of them, in the order of --help.
+std::span<const Command* const> commands();
+
+// The texts of --help, for `firn` and for one command, and the manual page (roff, man(7)) made of
+// them.
+std::string global_help();
+std::string command_help(const Command& command);
+std::string manual_page();
 
 extern const Command kServeCommand;
 extern const Command kSnapshotCommand;

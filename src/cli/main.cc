@@ -2,7 +2,6 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
-#include <array>
 #include <optional>
 #include <utility>
 
@@ -23,38 +22,8 @@ namespace {
 constexpr int kExitFailed = 1;
 constexpr int kExitUsage = 2;
 
-constexpr std::array kCommands = {&kServeCommand, &kSnapshotCommand, &kTreeCommand, &kQmpCommand};
-
-std::string global_help() {
-  std::string text =
-      "usage: firn [--socket PATH] COMMAND [ARGUMENTS]\n"
-      "\n"
-      "Serves virtual disks and takes live snapshots of them.\n"
-      "\n"
-      "commands:\n";
-  for (const Command* command : kCommands) {
-    text += fmt::format("  {:<10} {}\n", command->name, command->summary);
-  }
-  text +=
-      "\n"
-      "options:\n"
-      "  --socket PATH  the QMP monitor of the daemon to talk to (default: the one in\n"
-      "                 the runtime directory that serves the named device)\n"
-      "  --help         this text; 'firn COMMAND --help' for a command's\n"
-      "  --version      the version\n"
-      "\n"
-      "The runtime directory is $FIRN_RUNTIME_DIR, or /run/firn for root, or\n"
-      "$XDG_RUNTIME_DIR/firn.\n";
-  return text;
-}
-
-std::string command_help(const Command& command) {
-  return fmt::format("usage: firn {} {}\n\n{}.\n\n{}", command.name, command.usage, command.summary,
-                     command.details);
-}
-
 const Command* find_command(std::string_view name) {
-  for (const Command* command : kCommands) {
+  for (const Command* command : commands()) {
     if (command->name == name) return command;
   }
   return nullptr;
@@ -102,6 +71,10 @@ int run(std::vector<std::string> arguments) {
   }
   if (arguments[0] == "--help" || arguments[0] == "-h" || arguments[0] == "help") {
     print_out(global_help());
+    return 0;
+  }
+  if (arguments[0] == "--manual-page") {  // docs/man/firn.1 is made with it
+    print_out(manual_page());
     return 0;
   }
   if (arguments[0] == "--version") {
