@@ -64,7 +64,8 @@ Result<> History::save(const std::string& path) const {
   if (!file) return fail(Error::from_errno(errno, path));
   bool good = put(file.get(), kMagic) && put(file.get(), run_id) &&
               put(file.get(), region_offset_bytes) && put(file.get(), block_count) &&
-              put_list(file.get(), snapshots) && put(file.get(), uint64_t{writers.size()});
+              put(file.get(), flush_sent) && put_list(file.get(), snapshots) &&
+              put(file.get(), uint64_t{writers.size()});
   for (const auto& writer : writers) good = good && put_list(file.get(), writer);
   if (!good || std::fflush(file.get()) != 0) return fail(Error::from_errno(errno, path));
   return {};
@@ -78,8 +79,9 @@ Result<History> History::load(const std::string& path) {
   uint64_t writer_count = 0;
   bool good = get(file.get(), magic) && magic == kMagic && get(file.get(), history.run_id) &&
               get(file.get(), history.region_offset_bytes) &&
-              get(file.get(), history.block_count) && get_list(file.get(), history.snapshots) &&
-              get(file.get(), writer_count) && writer_count <= kMaxCount;
+              get(file.get(), history.block_count) && get(file.get(), history.flush_sent) &&
+              get_list(file.get(), history.snapshots) && get(file.get(), writer_count) &&
+              writer_count <= kMaxCount;
   for (uint64_t i = 0; good && i < writer_count; ++i) {
     auto& writer = history.writers.emplace_back();
     good = get_list(file.get(), writer) && std::ranges::all_of(writer, [&](const Write& write) {
@@ -95,6 +97,13 @@ Result<History> History::load(const std::string& path) {
 Window History::end_window() const {
   constexpr uint64_t kEnd = std::numeric_limits<uint64_t>::max();
   return {.sent = kEnd, .replied = kEnd, .sent_ns = kEnd, .replied_ns = kEnd};
+}
+
+Window History::crash_window() const {
+  Window window = end_window();
+  window.sent = flush_sent;
+  window.ordered = false;
+  return window;
 }
 
 }  // namespace firn::tests

@@ -28,6 +28,7 @@ struct Window {
   uint64_t replied = 0;
   uint64_t sent_ns = 0;
   uint64_t replied_ns = 0;
+  bool ordered = true;  // rule 3 holds (prefix_rule.h)
 };
 
 struct History {
@@ -37,6 +38,9 @@ struct History {
   // By writer. A block belongs to one writer, and has at most one write in flight.
   std::vector<std::deque<Write>> writers;
   std::vector<Window> snapshots;
+  // The latest order at which a flush went out that was acknowledged later; 0 if none was. What was
+  // acknowledged before it survives a crash.
+  uint64_t flush_sent = 0;
 
   // A binary file for this machine alone. Errors name the path.
   base::Result<> save(const std::string& path) const;
@@ -44,6 +48,10 @@ struct History {
 
   // The window that stands for the end of the run: all that was acknowledged must be there.
   Window end_window() const;
+
+  // The window that stands for a crash of the daemon or the machine: all that was flushed must be
+  // there, and of the rest anything may be.
+  Window crash_window() const;
 };
 
 }  // namespace firn::tests

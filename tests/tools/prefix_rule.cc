@@ -120,7 +120,7 @@ std::vector<Violation> LayerContent::check(const Window& window, size_t limit) c
             "{})",
             text(), window.sent);
       });
-    } else if (latest && absent.acked < latest->sent) {
+    } else if (window.ordered && latest && absent.acked < latest->sent) {
       report(Fault::kOutOfOrder, absent.block, [&] {
         return fmt::format("{} is not in the layer, but {} is, which was sent later", text(),
                            describe_last(*latest_block));

@@ -5,6 +5,8 @@
 //   2. nothing sent after the command's reply is in it;
 //   3. if Y is in it, and X was acknowledged before Y was sent, then X is in it.
 //
+// What a crash leaves obeys rule 1 alone, with the last flush in place of the command.
+//
 // A block has one write in flight at most, so its writes have an order, and a layer's content of a
 // block tells for each of its writes whether it is "in": those up to the content's stamp are.
 #pragma once

@@ -91,6 +91,21 @@ TEST_F(PrefixRule, AcknowledgedBeforeOneThatIsInWasAcknowledgedMayBeOut) {
   EXPECT_EQ(faults(-1, 1), Faults{});
 }
 
+TEST_F(PrefixRule, ACrashKeepsWhatWasFlushed) {
+  write(0, 1, 2);
+  history_.flush_sent = 3;
+  write(0, 4, 5);
+  write(1, 6, 7);
+  LayerContent content(history_);
+  content.add_stamp(0, Stamp{7, 0, 0, 0});
+  content.add_stamp(1, Stamp{7, 1, 0, 2});  // kept, although what came before it was not
+  EXPECT_TRUE(content.check(history_.crash_window()).empty());
+  content.add_stamp(0, std::nullopt);
+  auto violations = content.check(history_.crash_window());
+  ASSERT_EQ(violations.size(), 1U);
+  EXPECT_EQ(violations[0].fault, Fault::kMissing);
+}
+
 TEST_F(PrefixRule, DescribesNoMoreThanAsked) {
   write(0, 1, 2);
   write(1, 3, 4);

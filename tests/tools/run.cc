@@ -80,6 +80,7 @@ class Writer {
   }
 
   std::deque<Write> take_writes() { return std::move(writes_); }
+  uint64_t flush_sent() const { return flush_sent_; }
   const std::optional<Error>& error() const { return error_; }
 
  private:
@@ -111,7 +112,8 @@ class Writer {
 
   void send() {
     if (flush_every_ != 0 && writes_.size() % flush_every_ == flush_every_ - 1 &&
-        nbd_can_flush(connection_.handle()) == 1) {
+        flush_in_flight_ == 0 && nbd_can_flush(connection_.handle()) == 1) {
+      flush_in_flight_ = shared_.draw_order();
       if (nbd_aio_flush(connection_.handle(), {.callback = flushed, .user_data = this}, 0) < 0) {
         return set_error(nbd_error("flush"));
       }
@@ -152,9 +154,13 @@ class Writer {
   }
 
   static int flushed(void* user_data, int* error) {
+    Writer& writer = *static_cast<Writer*>(user_data);
     if (*error != 0) {
-      static_cast<Writer*>(user_data)->set_error(Error::from_errno(*error, "flush"));
+      writer.set_error(Error::from_errno(*error, "flush"));
+    } else {
+      writer.flush_sent_ = writer.flush_in_flight_;
     }
+    writer.flush_in_flight_ = 0;
     return 1;
   }
 
@@ -169,7 +175,9 @@ class Writer {
   std::vector<bool> busy_;
   std::vector<Slot> slots_;
   std::vector<Slot*> free_;
-  std::deque<Write> writes_;  // a deque: replies hold pointers into it
+  std::deque<Write> writes_;      // a deque: replies hold pointers into it
+  uint64_t flush_in_flight_ = 0;  // order at which it went out; 0: none
+  uint64_t flush_sent_ = 0;       // as History's
   std::optional<Error> error_;
 };
 
@@ -271,6 +279,7 @@ Result<RunReport> run(const RunOptions& options) {
 
   for (auto& writer : writers) {
     if (writer->error() && !report.error) report.error = writer->error();
+    report.history.flush_sent = std::max(report.history.flush_sent, writer->flush_sent());
     report.history.writers.push_back(writer->take_writes());
   }
   if (!taken && !report.error) report.error = taken.error();
