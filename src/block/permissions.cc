@@ -24,10 +24,7 @@ PermissionSet child_permissions(const Edge& edge, const PermissionSet& of_parent
   switch (edge.role()) {
     case EdgeRole::kBacking:
       wanted.used &= permission::kConsistentRead;
-      wanted.shared = (of_parent.shared & permission::kWrite) != 0
-                          ? permission::kWrite | permission::kResize
-                          : permission::kNone;
-      wanted.shared |= permission::kConsistentRead | permission::kWriteUnchanged;
+      wanted.shared = permission::kConsistentRead | permission::kWriteUnchanged;
       break;
     case EdgeRole::kFile:
       if (parent.is_transparent()) break;

@@ -3,8 +3,9 @@
 // The model and the bits are QEMU's, since image locks on disk carry them to other programs. A node
 // sums up what its users do (or) and let others do (and); from that follows what it does to its own
 // children:
-//   backing  reads consistently; lets others write without changing data, and write and resize only
-//            if the node's users can live with changing data.
+//   backing  reads consistently; lets others read, and write without changing data. (QEMU lets them
+//            change data too where the node's users share writing, as exports do; nobody means
+//            that.)
 //   file     of a format: reads consistently, and, while the node is writable, writes and resizes
 //            (metadata, even if no user writes); lets nobody else write or resize.
 //   file     of a transparent node (raw): exactly what the node's users do and allow.

@@ -19,7 +19,8 @@ namespace firn::block {
 enum class SnapshotMode {
   kAbsolutePaths,  // create the overlay (an existing file or device is used anew), store an
                    // absolute backing path
-  kExisting,       // use what is there
+  kExclusive,      // as kAbsolutePaths, but an existing file or device is refused
+  kExisting,       // use what is there: an image of the same size whose header leads to the head
 };
 
 struct SnapshotRequest {
@@ -29,7 +30,8 @@ struct SnapshotRequest {
   std::string overlay_node_name;  // required with node_name; empty: made up
   std::string format = "qcow2";
   SnapshotMode mode = SnapshotMode::kAbsolutePaths;
-  // Creation options by their names in the format ("extended_l2", "on").
+  // Creation options by their names in the format ("extended_l2", "on"). They come before
+  // Graph::overlay_defaults.
   std::vector<std::pair<std::string, std::string>> overlay_options;
 };
 
@@ -44,7 +46,10 @@ struct SnapshotReport {
   uint64_t in_flight = 0;  // mutating requests that the old head carried over the pivot
 };
 
-// On the control loop. Errors as shared with QEMU: order of checks and texts in docs/snapshot.md.
+// On the control loop; holds Graph::lock_changes() to its end. Order of checks, texts and kinds:
+// docs/snapshot.md. An error before the pivot leaves no trace. After it, the snapshot stands and
+// the error says so: the old head could not be sealed (kIo; Node::seal_failed), or that it was
+// could not be recorded.
 Task<Result<SnapshotReport>> take_snapshot(Graph& graph, SnapshotRequest request);
 
 }  // namespace firn::block

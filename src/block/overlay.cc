@@ -1,0 +1,285 @@
+#include "block/overlay.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cerrno>
+
+#include "base/check.h"
+#include "base/units.h"
+#include "block/permissions.h"
+
+namespace firn::block {
+
+using base::ErrorKind;
+
+namespace {
+
+async::FileSystem& files() { return async::Loop::current().files(); }
+
+// The node that reaches the bytes of `node`.
+Node& protocol_of(Node& node) {
+  Node* at = &node;
+  while (at->children().file) at = at->children().file.child();
+  return *at;
+}
+
+base::Error could_not_create(const std::string& path, base::Error error) {
+  const std::string text = fmt::format("Could not create '{}'", path);
+  if (error.errno_value() != 0) return base::Error::from_errno(error.errno_value(), text);
+  return std::move(error).with_context(text);
+}
+
+}  // namespace
+
+bool is_same_file(const async::FileStat& a, const async::FileStat& b) {
+  if (a.kind == async::FileKind::kBlockDevice && b.kind == async::FileKind::kBlockDevice) {
+    return a.rdev == b.rdev;
+  }
+  return a.device == b.device && a.inode == b.inode;
+}
+
+PreparedOverlay::PreparedOverlay(OverlayPlan plan)
+    : plan_(std::move(plan)), user_(EdgeRole::kRoot, nullptr, "the snapshot") {}
+
+PreparedOverlay::~PreparedOverlay() { CHECK(tree_.nodes.empty() && !user_); }
+
+Task<Result<std::unique_ptr<PreparedOverlay>>> PreparedOverlay::prepare(OverlayPlan plan) {
+  std::unique_ptr<PreparedOverlay> overlay(new PreparedOverlay(std::move(plan)));
+  auto result = co_await overlay->run();
+  if (!result) {
+    base::Error error = overlay->explain(std::move(result).error());
+    co_await overlay->discard();
+    co_return base::fail(std::move(error));
+  }
+  co_return std::move(overlay);
+}
+
+Task<Result<>> PreparedOverlay::run() {
+  const DriverEntry* format = CO_TRY(co_await check_format());
+  CO_TRY(co_await find_path());
+  CO_TRY(co_await verify_backing_path());
+  if (plan_.mode == SnapshotMode::kExisting) {
+    auto stat = co_await files().stat(path_);
+    if (stat) CO_TRY(co_await check_not_in_use(*stat));
+    CO_TRY(co_await open_file());
+    CO_TRY(co_await open_image());
+    CO_TRY(co_await check_existing_image());
+  } else {
+    auto stat = co_await files().stat(path_);
+    const bool exists = stat.has_value();
+    if (exists) {
+      if (plan_.mode == SnapshotMode::kExclusive) {
+        co_return base::fail(
+            base::Error::from_errno(EEXIST, fmt::format("Could not create '{}'", plan_.path)));
+      }
+      CO_TRY(co_await check_not_in_use(*stat));
+    } else {
+      CO_TRY(co_await make_file());
+    }
+    CO_TRY(co_await open_file());
+    CO_TRY(co_await lay_out(*format, exists));
+    CO_TRY(co_await open_image());
+    if (created_) CO_TRY(co_await files().sync_directory(directory_));
+  }
+  co_return co_await take_permissions();
+}
+
+Task<Result<const DriverEntry*>> PreparedOverlay::check_format() const {
+  const DriverEntry* format = plan_.registry.find(plan_.format);
+  const bool creates = plan_.mode != SnapshotMode::kExisting;
+  if (format == nullptr || format->is_protocol || (creates && format->create == nullptr)) {
+    const char* text = creates ? "Unknown file format '{}'" : "Unknown driver '{}'";
+    co_return base::fail(
+        base::Error(ErrorKind::kInvalidBlockFormat, fmt::format(fmt::runtime(text), plan_.format))
+            .with_data("name", plan_.format));
+  }
+  if (!format->supports_backing) {
+    co_return base::fail(
+        ErrorKind::kUnsupported,
+        creates ? fmt::format("Backing file not supported for file format '{}'", plan_.format)
+                : "The overlay does not support backing images");
+  }
+  co_return format;
+}
+
+Task<Result<>> PreparedOverlay::find_path() {
+  // Speaks up for a protocol that is not here, and takes "file:" away.
+  NodeSpec spec = CO_TRY(co_await file_spec(plan_.registry, plan_.path, {}));
+  (void)spec;
+  constexpr std::string_view kFilePrefix = "file:";
+  std::string path = plan_.path;
+  if (path.starts_with(kFilePrefix)) path.erase(0, kFilePrefix.size());
+  auto real = co_await files().real_path(path);
+  if (!real) co_return base::fail(could_not_create(plan_.path, std::move(real).error()));
+  path_ = std::move(*real);
+  directory_ = path_.substr(0, path_.rfind('/') + 1);
+  if (!plan_.node_name.empty()) CO_TRY(check_node_name(plan_.node_name));
+  co_return Result<>();
+}
+
+// What the overlay's header will say must lead to the very file that the old head has open.
+Task<Result<>> PreparedOverlay::verify_backing_path() const {
+  const std::string stored = plan_.below.driver().filename();
+  if (stored.empty()) {
+    co_return base::fail(
+        ErrorKind::kUnsupported,
+        fmt::format("Node '{}' has no file name that an overlay could store", plan_.below.name()));
+  }
+  auto open = co_await protocol_of(plan_.below).driver().identity();
+  if (!open) co_return Result<>();  // it has no file
+  auto named = co_await files().stat(stored);
+  if (named && is_same_file(*open, *named)) co_return Result<>();
+  co_return base::fail(
+      base::Error(ErrorKind::kOpenFileFailed,
+                  fmt::format("'{}' is not the file that node '{}' has open: an overlay would not "
+                              "find its backing image again",
+                              stored, plan_.below.name()))
+          .with_hint("the file was moved, replaced or removed since it was opened"));
+}
+
+Task<Result<>> PreparedOverlay::check_not_in_use(const async::FileStat& stat) const {
+  if (auto own = co_await protocol_of(plan_.below).driver().identity();
+      own && is_same_file(*own, stat)) {
+    co_return base::fail(
+        ErrorKind::kOpenFileFailed,
+        "Error: Trying to create an image with the same filename as the backing file");
+  }
+  for (const FileInUse& used : plan_.files_in_use) {
+    if (!is_same_file(used.stat, stat)) continue;
+    co_return base::fail(
+        base::Error(ErrorKind::kOpenFileFailed,
+                    fmt::format("Could not create '{}': node '{}' has this file open", plan_.path,
+                                used.node_name))
+            .with_hint("choose a file that is in no open chain"));
+  }
+  co_return Result<>();
+}
+
+Task<Result<>> PreparedOverlay::make_file() {
+  const async::OpenOptions how{.writable = true, .create = true, .exclusive = true};
+  auto file = co_await files().open(path_, how);
+  if (!file) co_return base::fail(could_not_create(plan_.path, std::move(file).error()));
+  created_ = true;
+  co_return Result<>();
+}
+
+// The protocol node, with the old head's cache options, locked for writing.
+Task<Result<>> PreparedOverlay::open_file() {
+  NodeOptions options = inherited_options(plan_.below.options(), EdgeRole::kFile);
+  options.read_only = false;
+  options.auto_read_only = false;
+  options.force_share = false;
+  NodeSpec spec = CO_TRY(co_await file_spec(plan_.registry, path_, options));
+  tree_ = CO_TRY(co_await open_tree(plan_.registry, std::move(spec)));
+  file_ = tree_.top;
+  constexpr Permissions kUsed =
+      permission::kConsistentRead | permission::kWrite | permission::kResize;
+  user_.attach(file_, kUsed, permission::kConsistentRead | permission::kWriteUnchanged);
+  co_return update_permissions(*file_);
+}
+
+Task<Result<>> PreparedOverlay::lay_out(const DriverEntry& format, bool existed) {
+  const async::FileStat stat = CO_TRY(co_await file_->driver().identity());
+  if (existed) {
+    overwritten_ = true;
+    if (stat.kind == async::FileKind::kRegular) CO_TRY(co_await file_->driver().resize(0));
+  }
+  DriverEntry::CreateRequest request;
+  request.size_bytes = plan_.below.driver().size_bytes();
+  request.backing_filename = plan_.below.driver().filename();
+  request.backing_format = plan_.below.driver().name();
+  request.options = plan_.create_options;
+  co_return co_await format.create(user_, request);
+}
+
+Task<Result<>> PreparedOverlay::open_image() {
+  NodeSpec spec;
+  spec.driver = plan_.format;
+  spec.node_name = plan_.node_name;
+  spec.options = plan_.below.options();
+  spec.options.read_only = plan_.below.read_only();
+  spec.options.auto_read_only = false;
+  spec.options.force_share = false;
+  spec.file.emplace(file_);
+  spec.backing.emplace(std::unique_ptr<NodeSpec>());  // or our own locks would conflict
+  // The format takes the file over: the same use, so that the locks on disk stay as they are.
+  user_.set_permissions(permission::kNone, permission::kAll);
+  auto image = co_await open_tree(plan_.registry, std::move(spec));
+  user_.detach();
+  CO_TRY(std::move(image));
+  for (auto& node : image->nodes) tree_.nodes.push_back(std::move(node));
+  tree_.top = image->top;
+  co_return Result<>();
+}
+
+Task<Result<>> PreparedOverlay::check_existing_image() {
+  const uint64_t size = tree_.top->driver().size_bytes();
+  const uint64_t wanted = plan_.below.driver().size_bytes();
+  if (size != wanted) {
+    co_return base::fail(
+        base::Error(ErrorKind::kOpenFileFailed,
+                    fmt::format("'{}' has {}, node '{}' has {}: an overlay must be as large as "
+                                "what it stands on",
+                                plan_.path, base::format_size(size), plan_.below.name(),
+                                base::format_size(wanted)))
+            .with_hint(fmt::format("create it with a size of {} bytes", wanted)));
+  }
+  auto below = co_await protocol_of(plan_.below).driver().identity();
+  if (!below) co_return Result<>();
+  const ImageFacts facts = CO_TRY(co_await tree_.top->driver().facts());
+  std::string named = facts.backing_filename_full;
+  if (named.empty()) named = facts.backing_filename;
+  if (!named.empty() && !named.starts_with('/')) named = directory_ + named;
+  const auto stat = co_await files().stat(named);
+  if (stat && is_same_file(*stat, *below)) co_return Result<>();
+  co_return base::fail(
+      base::Error(
+          ErrorKind::kOpenFileFailed,
+          fmt::format("'{}' names {} as its backing image, not the file of node '{}'", plan_.path,
+                      facts.backing_filename.empty() ? std::string("nothing")
+                                                     : fmt::format("'{}'", facts.backing_filename),
+                      plan_.below.name()))
+          .with_hint(fmt::format("qemu-img rebase -u -b {} -F {} {}",
+                                 plan_.below.driver().filename(), plan_.below.driver().name(),
+                                 plan_.path)));
+}
+
+Task<Result<>> PreparedOverlay::take_permissions() {
+  const PermissionSet users = cumulative_permissions(plan_.below);
+  user_.attach(tree_.top, users.used, users.shared);
+  co_return update_permissions(*tree_.top);
+}
+
+void PreparedOverlay::stand_in() { user_.detach(); }
+
+Task<void> PreparedOverlay::discard() {
+  user_.detach();
+  (void)co_await close_tree(std::move(tree_));
+  tree_ = {};
+  if (!created_) co_return;
+  created_ = false;
+  if (co_await files().unlink(path_)) (void)co_await files().sync_directory(directory_);
+}
+
+base::Error PreparedOverlay::explain(base::Error error) const {
+  switch (error.kind()) {
+    case ErrorKind::kInvalidBlockFormat:
+    case ErrorKind::kInvalidArgument:
+    case ErrorKind::kExists:
+    case ErrorKind::kUnsupported:
+      // What is wrong is the request, not the file; but a protocol is part of the file's name.
+      if (!error.text().starts_with("Unknown protocol") && error.errno_value() == 0) break;
+      [[fallthrough]];
+    default:
+      error =
+          std::move(error).with_kind(ErrorKind::kOpenFileFailed).with_data("filename", plan_.path);
+  }
+  if (overwritten_) {
+    error = std::move(error).with_hint(fmt::format(
+        "'{}' was there before and has been overwritten: its old content is gone", path_));
+  }
+  return error;
+}
+
+}  // namespace firn::block

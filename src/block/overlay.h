@@ -1,0 +1,82 @@
+// An overlay on its way into a chain: its file made or taken over, its image laid out, opened
+// without its backing, checked and locked; or undone without a trace. The part of a snapshot that
+// may fail.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "block/registry.h"
+#include "block/snapshot.h"
+
+namespace firn::block {
+
+// A file that some node of the graph has open.
+struct FileInUse {
+  std::string node_name;
+  async::FileStat stat;
+};
+
+struct OverlayPlan {
+  const Registry& registry;
+  Node& below;       // the old head
+  std::string path;  // as it was asked for
+  std::string format;
+  std::string node_name;  // empty: made up
+  SnapshotMode mode = SnapshotMode::kAbsolutePaths;
+  Graph::CreateOptions create_options;
+  std::vector<FileInUse> files_in_use;
+};
+
+// True if both are one file, or one block device.
+bool is_same_file(const async::FileStat& a, const async::FileStat& b);
+
+// Everything here runs on the home loop of `below`.
+class PreparedOverlay {
+ public:
+  // Errors: QEMU's texts; kOpenFileFailed with data filename for whatever is wrong with the file,
+  // kInvalidBlockFormat with data name for an unknown format. Nothing is left behind; where an
+  // existing file had been taken over already, the error says that its content is gone.
+  static Task<Result<std::unique_ptr<PreparedOverlay>>> prepare(OverlayPlan plan);
+  ~PreparedOverlay();  // handed over or discarded
+
+  Node& top() { return *tree_.top; }
+  const std::string& path() const { return path_; }  // absolute
+
+  // The overlay's side of the pivot: from here on its users are those of the old head, whose locks
+  // were taken in prepare. No I/O, no waiting.
+  void stand_in();
+  // For Graph::adopt. What it does not take is still to be discarded.
+  OpenedTree& tree() { return tree_; }
+
+  // Closes what was opened and removes what was created.
+  Task<void> discard();
+
+ private:
+  explicit PreparedOverlay(OverlayPlan plan);
+  Task<Result<>> run();
+  Task<Result<const DriverEntry*>> check_format() const;
+  Task<Result<>> find_path();
+  Task<Result<>> verify_backing_path() const;
+  Task<Result<>> check_not_in_use(const async::FileStat& stat) const;
+  Task<Result<>> make_file();
+  Task<Result<>> open_file();
+  Task<Result<>> lay_out(const DriverEntry& format, bool existed);
+  Task<Result<>> open_image();
+  Task<Result<>> check_existing_image();
+  Task<Result<>> take_permissions();
+  base::Error explain(base::Error error) const;
+
+  OverlayPlan plan_;
+  std::string path_;
+  std::string directory_;
+  OpenedTree tree_;
+  Node* file_ = nullptr;
+  Edge user_;  // stands for the future users until the pivot
+  bool created_ = false;
+  bool overwritten_ = false;
+};
+
+}  // namespace firn::block
