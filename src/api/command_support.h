@@ -1,0 +1,18 @@
+// What the generated command runners call.
+#pragma once
+
+#include <string_view>
+
+#include "api/decoder.h"
+#include "api/encoder.h"
+#include "base/result.h"
+
+namespace firn::api {
+
+// "The command NAME has not been found", of kind kCommandNotFound.
+std::unexpected<base::Error> unserved_command(std::string_view name);
+
+// An error that names the first member, if `arguments` has any.
+base::Result<> decode_no_arguments(const JsonValue& arguments);
+
+}  // namespace firn::api

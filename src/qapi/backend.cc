@@ -1,0 +1,56 @@
+#include "qapi/backend.h"
+
+#include <array>
+#include <cerrno>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <utility>
+
+#include "qapi/emit.h"
+
+namespace firn::qapi {
+
+namespace {
+
+bool has_content(const std::filesystem::path& path, const std::string& text) {
+  std::ifstream in(path, std::ios::binary);
+  return in && std::string((std::istreambuf_iterator<char>(in)), {}) == text;
+}
+
+}  // namespace
+
+void Output::add(std::string name, std::string text) {
+  files_.insert_or_assign(std::move(name), std::move(text));
+}
+
+base::Result<> Output::write(const std::string& folder) const {
+  std::error_code failed;
+  std::filesystem::create_directories(folder, failed);
+  if (failed) {
+    return base::fail(
+        base::Error::from_errno(failed.value(), "cannot make folder '" + folder + "'"));
+  }
+  for (const auto& [name, text] : files_) {
+    const std::filesystem::path path = std::filesystem::path(folder) / name;
+    if (has_content(path, text)) continue;
+    errno = 0;
+    std::ofstream out(path, std::ios::binary | std::ios::trunc);
+    out << text;
+    out.close();
+    if (!out) {
+      return base::fail(
+          base::Error::from_errno(errno ? errno : EIO, "cannot write '" + path.string() + "'"));
+    }
+  }
+  return {};
+}
+
+std::span<const Backend* const> backends() {
+  static const std::array<const Backend*, 5> kAll = {types_backend(), codec_backend(),
+                                                     commands_backend(), events_backend(),
+                                                     introspection_backend()};
+  return kAll;
+}
+
+}  // namespace firn::qapi

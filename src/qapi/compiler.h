@@ -1,0 +1,15 @@
+// The schema compiler as one call, from a file to the model.
+#pragma once
+
+#include <string>
+
+#include "qapi/check.h"
+
+namespace firn::qapi {
+
+// Reads, parses and checks. Whatever is wrong, the file that can't be read included, is in
+// `diagnostics`; the model is to be used only if that is ok().
+Schema compile(SourceManager& sources, const std::string& path, const CheckOptions& options,
+               Diagnostics& diagnostics);
+
+}  // namespace firn::qapi

@@ -1,0 +1,46 @@
+// The C++ back ends, and what they share. Generated code lives in namespace firn::api and stands on
+// src/api.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "qapi/backend.h"
+#include "qapi/schema.h"
+
+namespace firn::qapi {
+
+// types.h types.cc: enumerations, structs, unions, alternates.
+const Backend* types_backend();
+// codec.h, codec_MODULE.cc: decoding and encoding.
+const Backend* codec_backend();
+// commands.h commands.cc, commands_MODULE.cc: handler interfaces and the dispatch table.
+const Backend* commands_backend();
+// events.h events.cc: events and their encoding.
+const Backend* events_backend();
+// introspection.h introspection.cc: what query-qmp-schema answers.
+const Backend* introspection_backend();
+
+// "// Made by qapic from firn.json. ..." and the opening of the namespace, with these includes.
+std::string file_head(const Schema& schema, const std::vector<std::string>& includes, bool header);
+std::string file_tail();
+
+// The C++ type that stands for a schema type: std::string, std::vector<X>, BlockdevOptions, ...
+std::string cpp_type(const Type& type);
+
+// Lines of `text` as comments, wrapped to 100 columns, each behind `indent` blanks.
+std::string comment(std::string_view text, size_t indent);
+
+// The module that a definition belongs to.
+const std::string& module_of(const SourceFile* file);
+
+// Enumerations, objects and alternates, without what the language builds in and without arrays.
+std::vector<const Type*> named_types(const Schema& schema, const SourceFile* only_file = nullptr);
+
+// Whether a member of this type, inside `owner`, has to be on the heap, since it contains `owner`.
+bool needs_box(const Type& owner, const Type& member_type);
+
+// "{{"a", "b"}}" for a table of features, or the name of the empty one.
+std::string feature_list(const Features& features);
+
+}  // namespace firn::qapi

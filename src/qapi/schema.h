@@ -1,0 +1,116 @@
+// The schema as a model: types, commands and events, resolved and checked. Back ends read this and
+// nothing else.
+//
+// Everything whose `if` does not hold is left out. Pointers between the parts stay valid as long as
+// the Schema lives.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "qapi/doc.h"
+#include "qapi/source.h"
+
+namespace firn::qapi {
+
+struct Feature {
+  std::string name;
+  Span span;
+};
+using Features = std::vector<Feature>;
+
+struct Type;
+
+struct EnumValue {
+  std::string name;
+  Span span;
+  Features features;
+};
+
+// A member of an object, or a branch of an alternate.
+struct Member {
+  std::string name;
+  Span span;
+  const Type* type = nullptr;
+  bool optional = false;
+  Features features;
+  std::string doc;
+};
+
+// A branch of a union.
+struct Variant {
+  std::string name;  // the tag's value
+  Span span;
+  const Type* type = nullptr;  // an object; null: no members beyond the base
+};
+
+enum class TypeKind : uint8_t { kBuiltin, kEnum, kArray, kObject, kAlternate };
+
+struct Type {
+  TypeKind kind;
+  std::string name;
+  Span span;
+  const SourceFile* file = nullptr;  // null: built in
+  Features features;
+  const Doc* doc = nullptr;
+  bool implicit = false;  // made for anonymous `data`, `base` and nested members
+
+  std::vector<EnumValue> values;  // kEnum, in order
+
+  const Type* element = nullptr;  // kArray
+
+  const Type* base = nullptr;       // kObject
+  std::vector<Member> own_members;  // kObject: without the base's; kAlternate: its branches
+  std::vector<Member> members;      // kObject: the base's, then its own
+  const Member* tag = nullptr;      // a union's discriminator, one of `members`
+  std::vector<Variant> variants;    // a union's, one for each value of the tag's enumeration
+
+  bool is_union() const { return tag != nullptr; }
+};
+
+struct Command {
+  std::string name;
+  Span span;
+  const SourceFile* file = nullptr;
+  const Doc* doc = nullptr;
+  Features features;
+  const Type* arguments = nullptr;  // an object; null: takes nothing
+  const Type* returns = nullptr;    // null: returns nothing
+  bool boxed = false;
+  bool generate = true;  // false: the handler works on raw JSON
+  bool allow_oob = false;
+  bool allow_preconfig = false;
+  bool coroutine = false;
+  bool success_response = true;
+};
+
+struct Event {
+  std::string name;
+  Span span;
+  const SourceFile* file = nullptr;
+  const Doc* doc = nullptr;
+  Features features;
+  const Type* data = nullptr;  // an object; null: carries nothing
+  bool boxed = false;
+};
+
+// What stands in the files, in their order: exactly one pointer is set.
+struct Entity {
+  const Type* type = nullptr;
+  const Command* command = nullptr;
+  const Event* event = nullptr;
+};
+
+struct Schema {
+  std::vector<const SourceFile*> files;
+  std::vector<std::unique_ptr<Doc>> docs;
+  std::vector<std::unique_ptr<Type>> types;  // built-in, explicit, implicit
+  std::vector<std::unique_ptr<Command>> commands;
+  std::vector<std::unique_ptr<Event>> events;
+  std::vector<Entity> entities;
+
+  const Type* find_type(std::string_view name) const;
+};
+
+}  // namespace firn::qapi
