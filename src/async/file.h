@@ -20,7 +20,7 @@ enum class FileKind { kRegular, kBlockDevice, kCharacterDevice, kDirectory, kSoc
 
 struct FileStat {
   FileKind kind = FileKind::kOther;
-  uint64_t size_bytes = 0;       // of a block device too
+  uint64_t size_bytes = 0;       // of a block device too, if we may open it; else 0
   uint64_t allocated_bytes = 0;  // what it takes of its store
   uint64_t device = 0;           // device and inode name the very file ...
   uint64_t inode = 0;
@@ -44,8 +44,8 @@ struct FileOp {
     kWrite,         // iov; all of it or an error
     kSync,          // fsync
     kDataSync,      // fdatasync
-    kZero,          // offset, length: reads as zeroes after, allocated (fallocate ZERO_RANGE)
-    kZeroAndUnmap,  // offset, length: reads as zeroes after, storage given back (PUNCH_HOLE)
+    kZero,          // offset, length: reads as zeroes after, allocated; the file grows if need be
+    kZeroAndUnmap,  // offset, length: reads as zeroes after, storage given back; never grows
     kDiscard,   // offset, length: storage given back; what is read after is not defined on devices
     kAllocate,  // offset, length: storage is reserved, contents kept, the file grows if need be
     kTruncate,  // length: the new size
@@ -93,7 +93,8 @@ class File {
   // Everything written before is durable after. fdatasync: the size too, times not.
   auto sync_data() { return Awaiter<void>(*this, {.kind = FileOp::Kind::kDataSync}); }
   auto sync() { return Awaiter<void>(*this, {.kind = FileOp::Kind::kSync}); }
-  // kUnsupported where the file system or device can't; nothing has changed then.
+  // kUnsupported where the file system or device can't; nothing has changed then. Without `unmap`
+  // a range beyond the end makes the file grow; with it nothing happens there.
   auto zero(uint64_t offset, uint64_t length, bool unmap) {
     return Awaiter<void>(*this, {.kind = unmap ? FileOp::Kind::kZeroAndUnmap : FileOp::Kind::kZero,
                                  .offset = offset,

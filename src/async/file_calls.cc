@@ -177,7 +177,7 @@ base::Result<FileStat> stat_of_path(const std::string& path) {
   if (::stat(path.c_str(), &from) != 0) return error_at("stat", path);
   if (!S_ISBLK(from.st_mode)) return convert(from, -1, path);
   const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-  if (fd < 0) return error_at("open", path);
+  if (fd < 0) return convert(from, -1, path);  // who it is can be said all the same
   auto result = convert(from, fd, path);
   ::close(fd);
   return result;

@@ -489,8 +489,8 @@ TEST(IoPolicyTest, ChoosesByFileSystemAndSize) {
   EXPECT_EQ(memory_backed.route(truncate), IoRoute::kWorker);
 
   const IoPolicy cached = choose_io_policy(FileKind::kRegular, kExt4, false);
-  EXPECT_EQ(cached.route(read), IoRoute::kCached);
-  EXPECT_EQ(cached.route(write), IoRoute::kWorker);
+  EXPECT_EQ(cached.route(read), IoRoute::kCachedThenRing);
+  EXPECT_EQ(cached.route(write), IoRoute::kCachedThenWorker);
   EXPECT_NE(cached.route(sync), IoRoute::kInline);
 
   const IoPolicy direct = choose_io_policy(FileKind::kBlockDevice, kTmpfs, true);

@@ -48,7 +48,9 @@ IoPolicy choose_io_policy(FileKind kind, uint64_t file_system_magic, bool direct
   if (direct) {
     return {.read = IoRoute::kRing, .write = IoRoute::kRing, .sync = IoRoute::kRing};
   }
-  return {.read = IoRoute::kCached, .sync = IoRoute::kRing};
+  return {.read = IoRoute::kCachedThenRing,
+          .write = IoRoute::kCachedThenWorker,
+          .sync = IoRoute::kRing};
 }
 
 }  // namespace firn::async

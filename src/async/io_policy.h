@@ -12,10 +12,11 @@
 namespace firn::async {
 
 enum class IoRoute : uint8_t {
-  kInline,  // a system call on the loop's thread: it never waits for a device
-  kCached,  // inline as far as the page cache has it (RWF_NOWAIT), the rest as kRing
-  kRing,    // io_uring; a worker where the loop has none
-  kWorker,  // a worker thread
+  kInline,            // a system call on the loop's thread: it never waits for a device
+  kCachedThenRing,    // inline as far as the page cache takes it (RWF_NOWAIT), the rest as kRing
+  kCachedThenWorker,  // the same with a worker; many file systems refuse such writes
+  kRing,              // io_uring; a worker where the loop has none
+  kWorker,            // a worker thread
 };
 
 struct IoPolicy {

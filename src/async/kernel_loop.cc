@@ -106,7 +106,11 @@ void KernelLoop::work_done(WorkItem& item) {
 
 void KernelLoop::run() {
   CurrentScope scope(*this);
-  if (!std::exchange(thread_begun_, true)) begin_thread();
+  if (thread_ == std::thread::id()) {
+    thread_ = std::this_thread::get_id();
+    begin_thread();
+  }
+  CHECK(thread_ == std::this_thread::get_id());
   while (!stop_requested_.load(std::memory_order_acquire)) turn();
   stop_requested_.store(false);
 }

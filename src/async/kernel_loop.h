@@ -17,6 +17,7 @@
 #include <mutex>
 #include <optional>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "async/loop.h"
@@ -121,7 +122,7 @@ class KernelLoop : public Loop, private WorkSink {
   ReadyQueue ready_;
   TimerHeap timers_;
   unsigned inline_count_ = 0;
-  bool thread_begun_ = false;
+  std::thread::id thread_;  // none before the first run()
 
   TurnHook* first_hook_ = nullptr;
   TurnHook* last_hook_ = nullptr;

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <csignal>
+#include <system_error>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -37,11 +38,16 @@ class KernelRuntime final : public Runtime {
     std::unique_ptr<KernelLoop> loop = TRY_CONTEXT(make_loop(name), name);
     KernelLoop* const raw = loop.get();
     // The kernel keeps 15 characters of a thread's name.
-    std::thread thread([raw, short_name = name.substr(0, 15)] {
+    const auto serve = [raw, short_name = name.substr(0, 15)] {
       pthread_setname_np(pthread_self(), short_name.c_str());
       raw->run();
-    });
-    threads_.push_back({std::move(loop), std::move(thread)});
+    };
+    try {
+      threads_.push_back({std::move(loop), std::thread(serve)});
+    } catch (const std::system_error& error) {
+      return base::fail(base::Error::from_errno(
+          error.code().value(), fmt::format("Could not start a thread for '{}'", name)));
+    }
     return raw;
   }
 

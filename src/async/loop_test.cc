@@ -2,11 +2,19 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <thread>
 #include <vector>
 
+#include "async/kernel_loop.h"
 #include "async/runtime.h"
 #include "async/scope.h"
 #include "async/sync.h"
@@ -417,6 +425,88 @@ Task<int> join_a_growing_scope() {
 
 TEST_P(LoopCoreTest, JoinWaitsForTasksSpawnedMeanwhile) {
   EXPECT_EQ(run(join_a_growing_scope()), 11);
+}
+
+// The kernel's rings
+// -------------------------------------------------------------------------------
+
+struct CountedPoll : PollRequest {
+  int* fired = nullptr;
+};
+
+void start_polls(std::vector<CountedPoll>& polls, int fd, int& fired) {
+  for (CountedPoll& poll : polls) {
+    poll.fd = fd;
+    poll.events = POLLIN;
+    poll.fired = &fired;
+    poll.on_ready = [](PollRequest& request) { ++*static_cast<CountedPoll&>(request).fired; };
+    dynamic_cast<KernelLoop&>(Loop::current()).poll(poll);
+  }
+}
+
+// More than the submission queue takes at once, and more completions than their queue holds.
+Task<void> overflow_the_rings(int rounds) {
+  const int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+  std::vector<CountedPoll> polls(10'000);
+  int fired = 0;
+  for (int round = 0; round != rounds; ++round) {
+    start_polls(polls, fd, fired);
+    co_await Loop::current().sleep_for(milliseconds(1));
+    EXPECT_EQ(fired, 0);
+    eventfd_write(fd, 1);
+    for (int i = 0; i != 1000 && fired != 10'000; ++i) {
+      co_await Loop::current().sleep_for(milliseconds(1));
+    }
+    EXPECT_EQ(fired, 10'000);
+    fired = 0;
+    eventfd_t value = 0;
+    eventfd_read(fd, &value);
+  }
+  // Those that are given up are never heard of, although the descriptor becomes ready.
+  start_polls(polls, fd, fired);
+  co_await Loop::current().sleep_for(milliseconds(1));
+  eventfd_write(fd, 1);
+  for (CountedPoll& poll : polls) dynamic_cast<KernelLoop&>(Loop::current()).cancel(poll);
+  polls.clear();
+  co_await Loop::current().sleep_for(milliseconds(5));
+  EXPECT_EQ(fired, 0);
+  ::close(fd);
+}
+
+TEST_P(LoopCoreTest, RingsThatOverflowLoseNothing) {
+  // A descriptor has one waiter for each direction on epoll, which has no rings.
+  if (GetParam() != RuntimeOptions::Engine::kUring) GTEST_SKIP() << "no rings";
+  run(overflow_the_rings(3));
+}
+
+// As containers do.
+void forbid_io_uring() {
+  sock_filter program[] = {
+      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, __NR_io_uring_setup, 0, 1),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+  };
+  sock_fprog filter{.len = std::size(program), .filter = program};
+  CHECK(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0);
+  CHECK(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) == 0);
+}
+
+Task<bool> wake_from_a_worker() {
+  co_return co_await Loop::current().on_worker([] { return true; });
+}
+
+TEST(RuntimeTest, FallsBackWhereIoUringIsForbidden) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  EXPECT_EXIT(
+      {
+        forbid_io_uring();
+        const auto refused = make_runtime({.engine = RuntimeOptions::Engine::kUring});
+        CHECK(refused.error().text() == "Could not set up io_uring: Operation not permitted");
+        CHECK(testing::run_on_loop(wake_from_a_worker()));
+        std::_Exit(0);
+      },
+      ::testing::ExitedWithCode(0), "using epoll and worker threads instead");
 }
 
 }  // namespace

@@ -185,39 +185,46 @@ void PosixFile::move_to(KernelLoop& loop, PosixFileSystem& owner) {
 
 bool PosixFile::start(FileOp& op) {
   op.done_bytes = 0;
-  switch (policy_.route(op)) {
+  const IoRoute route = policy_.route(op);
+  switch (route) {
     case IoRoute::kInline:
       op.result = perform(fd_, kind_, direct_alignment_, op);
       return loop_->may_go_on(op.waiter);
-    case IoRoute::kCached:
-      if (cache_is_asked_ && read_cached(op)) return loop_->may_go_on(op.waiter);
-      [[fallthrough]];
+    case IoRoute::kCachedThenRing:
+    case IoRoute::kCachedThenWorker:
+      if (transfer_cached(op)) return loop_->may_go_on(op.waiter);
+      break;
     case IoRoute::kRing:
-      if (loop_->has_ring()) {
-        start_on_ring(op);
-        return false;
-      }
-      [[fallthrough]];
     case IoRoute::kWorker:
-      start_on_worker(op);
-      return false;
+      break;
   }
-  CHECK(false);
+  const bool prefers_ring = route == IoRoute::kRing || route == IoRoute::kCachedThenRing;
+  if (prefers_ring && loop_->has_ring()) {
+    start_on_ring(op);
+  } else {
+    start_on_worker(op);
+  }
+  return false;
 }
 
-bool PosixFile::read_cached(FileOp& op) {
+bool PosixFile::transfer_cached(FileOp& op) {
+  const bool reads = op.kind == FileOp::Kind::kRead;
+  bool& is_tried = reads ? cache_is_read_ : cache_is_written_;
+  if (!is_tried) return false;
   const auto pieces = op.iov->pieces();
   const int count = static_cast<int>(std::min<size_t>(pieces.size(), IOV_MAX));
-  const ssize_t got =
-      ::preadv2(fd_, pieces.data(), count, static_cast<off_t>(op.offset), RWF_NOWAIT);
-  if (got < 0) {
-    if (errno == ENOTSUP || errno == ENOSYS) cache_is_asked_ = false;
+  const auto offset = static_cast<off_t>(op.offset);
+  const ssize_t moved = reads ? ::preadv2(fd_, pieces.data(), count, offset, RWF_NOWAIT)
+                              : ::pwritev2(fd_, pieces.data(), count, offset, RWF_NOWAIT);
+  if (moved < 0) {
+    if (errno == ENOTSUP || errno == ENOSYS) is_tried = false;
     // Any other error is met again, and reported, by the way that may wait.
     return false;
   }
-  op.done_bytes = static_cast<uint64_t>(got);
-  op.result = got;
-  return transfer_is_over(op, op.done_bytes, direct_alignment_);
+  op.done_bytes = static_cast<uint64_t>(moved);
+  op.result = moved;
+  if (reads) return transfer_is_over(op, op.done_bytes, direct_alignment_);
+  return op.done_bytes == op.iov->size_bytes();
 }
 
 void PosixFile::start_on_ring(FileOp& op) {

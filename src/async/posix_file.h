@@ -77,8 +77,8 @@ class PosixFile final : public File {
   bool start(FileOp& op) override;
 
  private:
-  // Reads what the page cache has. True if that completes `op`.
-  bool read_cached(FileOp& op);
+  // Transfers what the page cache takes without waiting. True if that completes `op`.
+  bool transfer_cached(FileOp& op);
   void start_on_ring(FileOp& op);
   void start_on_worker(FileOp& op);
   void submit_to_ring(FileRequest& request);
@@ -93,7 +93,8 @@ class PosixFile final : public File {
   const FileKind kind_;
   const IoPolicy policy_;
   const bool direct_;
-  bool cache_is_asked_ = true;  // false once the file system has no RWF_NOWAIT
+  bool cache_is_read_ = true;  // false once the file system has refused RWF_NOWAIT
+  bool cache_is_written_ = true;
   bool has_locked_ = false;
   uint32_t in_flight_ = 0;
 };

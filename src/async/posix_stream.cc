@@ -151,24 +151,59 @@ bool PosixStream::advance(Side& side, StreamOp& op) {
 }
 
 void PosixStream::wait_for(Side& side) {
+  // What comes into one piece of memory, the ring receives without another call.
+  if (&side == &receive_ && side.is_socket && loop_->has_ring() &&
+      side.op->iov->pieces().size() == 1) {
+    return receive_on_ring(side);
+  }
   side.poll.on_ready = [](PollRequest& poll) {
     auto& side = *reinterpret_cast<Side*>(reinterpret_cast<char*>(&poll) - offsetof(Side, poll));
-    StreamOp& op = *side.op;
-    if (!advance(side, op)) {
+    if (advance(side, *side.op)) {
+      side.stream->finish(side);
+    } else {
       side.stream->wait_for(side);
-      return;
     }
-    side.op = nullptr;
-    side.stream->loop_->ready(op.waiter);
   };
   loop_->poll(side.poll);
 }
 
+void PosixStream::receive_on_ring(Side& side) {
+  side.on_ring = true;
+  side.ring.kind = RingRequest::Kind::kReceive;
+  side.ring.fd = side.fd;
+  side.ring.pieces = side.op->iov->pieces().data();
+  side.ring.piece_count = 1;
+  side.ring.complete = [](RingRequest& ring, int32_t result) {
+    on_ring_result(*reinterpret_cast<Side*>(reinterpret_cast<char*>(&ring) - offsetof(Side, ring)),
+                   result);
+  };
+  loop_->submit(side.ring);
+}
+
+void PosixStream::on_ring_result(Side& side, int32_t result) {
+  side.on_ring = false;
+  PosixStream& self = *side.stream;
+  if (self.closed_) {
+    result = -ECANCELED;
+  } else if (result == -EINTR || result == -EAGAIN || result == -ECANCELED) {
+    return self.wait_for(side);
+  }
+  side.op->result = result;
+  self.finish(side);
+}
+
+void PosixStream::finish(Side& side) { loop_->ready(std::exchange(side.op, nullptr)->waiter); }
+
 void PosixStream::cancel(Side& side) {
   if (side.op == nullptr) return;
+  if (side.on_ring) {
+    // The kernel may be storing to the memory: the operation ends when the ring says so.
+    loop_->cancel(side.ring);
+    return;
+  }
   loop_->cancel(side.poll);
   side.op->result = -ECANCELED;
-  loop_->ready(std::exchange(side.op, nullptr)->waiter);
+  finish(side);
 }
 
 void PosixStream::shutdown_send() {

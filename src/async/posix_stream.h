@@ -38,9 +38,10 @@ class PosixStream final : public Stream {
     bool may_block = false;  // a call without readiness could block: ask first, move little
     StreamOp* op = nullptr;
     PollRequest poll;
+    RingRequest ring;
+    bool on_ring = false;
     PosixStream* stream = nullptr;
   };
-  struct SidePoll;
 
   void open_side(Side& side, int fd, bool receives);
   void close_side(Side& side);
@@ -48,6 +49,9 @@ class PosixStream final : public Stream {
   static bool advance(Side& side, StreamOp& op);
   static int64_t move_once(Side& side, const StreamOp& op);
   void wait_for(Side& side);
+  void receive_on_ring(Side& side);
+  static void on_ring_result(Side& side, int32_t result);
+  void finish(Side& side);
   void cancel(Side& side);
   Side& side_of(const StreamOp& op) {
     return op.kind == StreamOp::Kind::kReceive ? receive_ : send_;

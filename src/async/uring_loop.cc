@@ -22,6 +22,7 @@ constexpr uint64_t kPollTag = 1;
 struct SetupChoice {
   unsigned flags;
   bool reports_task_work;
+  bool polls_first;  // so new that it also knows IORING_RECVSEND_POLL_FIRST (Linux 5.19)
 };
 
 // Best first; older kernels refuse flags that they don't know with EINVAL. A ring that starts
@@ -29,12 +30,12 @@ struct SetupChoice {
 constexpr SetupChoice kSetupChoices[] = {
     {IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_COOP_TASKRUN |
          IORING_SETUP_TASKRUN_FLAG | IORING_SETUP_SUBMIT_ALL | IORING_SETUP_R_DISABLED,
-     true},
+     true, true},
     {IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_COOP_TASKRUN | IORING_SETUP_TASKRUN_FLAG |
          IORING_SETUP_SUBMIT_ALL | IORING_SETUP_R_DISABLED,
-     true},
-    {IORING_SETUP_COOP_TASKRUN | IORING_SETUP_TASKRUN_FLAG | IORING_SETUP_SUBMIT_ALL, true},
-    {0, false},
+     true, true},
+    {IORING_SETUP_COOP_TASKRUN | IORING_SETUP_TASKRUN_FLAG | IORING_SETUP_SUBMIT_ALL, true, false},
+    {0, false, false},
 };
 
 }  // namespace
@@ -58,6 +59,7 @@ base::Result<> UringLoop::set_up() {
     ring_open_ = true;
     disabled_at_start_ = (choice.flags & IORING_SETUP_R_DISABLED) != 0;
     reports_task_work_ = choice.reports_task_work;
+    polls_first_ = choice.polls_first;
     // Waiting with a timeout, and no completion ever dropped: Linux 5.11.
     constexpr unsigned kNeeded = IORING_FEAT_EXT_ARG | IORING_FEAT_NODROP | IORING_FEAT_FAST_POLL;
     if ((params.features & kNeeded) == kNeeded) return {};
@@ -156,6 +158,8 @@ void UringLoop::submit(RingRequest& request) {
       break;
     case RingRequest::Kind::kReceive:
       io_uring_prep_recv(sqe, request.fd, request.pieces->iov_base, request.pieces->iov_len, 0);
+      // Whoever comes here has just found nothing to receive.
+      if (polls_first_) sqe->ioprio = IORING_RECVSEND_POLL_FIRST;
       break;
   }
   sqe->user_data = reinterpret_cast<uint64_t>(&request);
@@ -167,14 +171,17 @@ void UringLoop::cancel(RingRequest& request) {
   sqe->user_data = 0;
 }
 
+// What is not submitted for lack of memory, or because completions overflow, stays queued for the
+// next turn; a signal and the end of the time are no errors at all.
 void UringLoop::wait(std::optional<Duration> timeout) {
+  int result = 0;
   if (timeout == Duration::zero()) {
     const bool task_work = !reports_task_work_ || (IO_URING_READ_ONCE(*ring_.sq.kflags) &
                                                    (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW));
     if (task_work) {
-      io_uring_submit_and_get_events(&ring_);
+      result = io_uring_submit_and_get_events(&ring_);
     } else if (io_uring_sq_ready(&ring_) != 0) {
-      io_uring_submit(&ring_);
+      result = io_uring_submit(&ring_);
     }
   } else {
     io_uring_cqe* cqe = nullptr;
@@ -183,10 +190,10 @@ void UringLoop::wait(std::optional<Duration> timeout) {
       time.tv_sec = *timeout / std::chrono::seconds(1);
       time.tv_nsec = (*timeout % std::chrono::seconds(1)).count();
     }
-    // Errors (a timeout, a signal, completions that overflow) leave what is queued in place for
-    // the next turn.
-    io_uring_submit_and_wait_timeout(&ring_, &cqe, 1, timeout ? &time : nullptr, nullptr);
+    result = io_uring_submit_and_wait_timeout(&ring_, &cqe, 1, timeout ? &time : nullptr, nullptr);
   }
+  CHECK(result >= 0 || result == -ETIME || result == -EINTR || result == -EBUSY ||
+        result == -EAGAIN || result == -ENOMEM);
   take_in_completions();
 }
 

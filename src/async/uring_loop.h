@@ -48,6 +48,7 @@ class UringLoop final : public KernelLoop {
   bool ring_open_ = false;
   bool disabled_at_start_ = false;
   bool reports_task_work_ = false;
+  bool polls_first_ = false;
   std::vector<std::unique_ptr<PollSlot>> slots_;
   PollSlot* free_slot_ = nullptr;
 };

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <system_error>
 
 #include "base/check.h"
 
@@ -40,13 +41,24 @@ void WorkerPool::submit(WorkItem* first, WorkItem* last, size_t count) {
     queued_ += count;
     to_wake = std::min<size_t>(queued_, idle_);
     while (to_wake < queued_ && threads_.size() < thread_limit_) {
-      const unsigned index = static_cast<unsigned>(threads_.size());
-      threads_.emplace_back([this, index] { serve(index); });
+      if (!start_thread()) break;
       ++to_wake;
     }
     to_wake = std::min<size_t>(to_wake, idle_);
   }
   for (; to_wake != 0; --to_wake) wake_.notify_one();
+}
+
+bool WorkerPool::start_thread() {
+  const unsigned index = static_cast<unsigned>(threads_.size());
+  try {
+    threads_.emplace_back([this, index] { serve(index); });
+    return true;
+  } catch (const std::system_error&) {
+    // The system has no more threads to give; those that there are do the work.
+    CHECK(!threads_.empty());
+    return false;
+  }
 }
 
 void WorkerPool::run_detached(std::move_only_function<void()> work) {

@@ -38,6 +38,7 @@ class WorkerPool {
   void run_detached(std::move_only_function<void()> work);
 
  private:
+  bool start_thread();  // holds mutex_
   void serve(unsigned index);
   // The next item, with those that may run right after it on the same thread. Holds mutex_.
   WorkItem* take_batch();
