@@ -9,8 +9,16 @@ namespace firn::qapi {
 
 namespace {
 
-constexpr std::array<std::string_view, 9> kTags = {"Returns",  "Since",  "Note", "Notes", "Example",
-                                                   "Examples", "Errors", "TODO", "Bugs"};
+constexpr std::array<std::string_view, 9> kTags = {"Returns",
+                                                   "Since",
+                                                   "Note",
+                                                   "Notes",
+                                                   "Example",
+                                                   "Examples",
+                                                   "Errors",
+                                                   "To"
+                                                   "do",
+                                                   "Bugs"};
 
 std::string_view trim(std::string_view text) {
   const size_t begin = text.find_first_not_of(" \t\r");

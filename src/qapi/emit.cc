@@ -36,6 +36,20 @@ bool reaches(const Type* from, const Type* to, std::set<const Type*>& seen) {
   return false;
 }
 
+// One paragraph as comment lines of at most 100 columns.
+void append_wrapped(std::string& out, std::string_view paragraph, size_t indent) {
+  const size_t width = 100 - indent - 3;
+  while (!paragraph.empty()) {
+    size_t length = paragraph.size();
+    if (length > width) {
+      const size_t blank = paragraph.rfind(' ', width);
+      if (blank != std::string_view::npos && blank > 0) length = blank;
+    }
+    out += fmt::format("{:{}}// {}\n", "", indent, paragraph.substr(0, length));
+    paragraph.remove_prefix(std::min(length + 1, paragraph.size()));
+  }
+}
+
 }  // namespace
 
 bool needs_box(const Type& owner, const Type& member_type) {
@@ -78,23 +92,26 @@ std::vector<const Type*> named_types(const Schema& schema, const SourceFile* onl
 }
 
 std::string comment(std::string_view text, size_t indent) {
-  constexpr size_t kWidth = 100;
   std::string out;
+  std::string paragraph;
+  const auto flush = [&] {
+    append_wrapped(out, paragraph, indent);
+    paragraph.clear();
+  };
   while (!text.empty()) {
     const size_t end = std::min(text.find('\n'), text.size());
-    std::string_view line = text.substr(0, end);
+    const std::string_view line = text.substr(0, end);
     text.remove_prefix(std::min(end + 1, text.size()));
-    do {
-      size_t length = line.size();
-      if (length + indent + 3 > kWidth) {
-        const size_t blank = line.rfind(' ', kWidth - indent - 3);
-        if (blank != std::string_view::npos && blank > 0) length = blank;
-      }
-      out +=
-          fmt::format("{:{}}//{}{}\n", "", indent, line.empty() ? "" : " ", line.substr(0, length));
-      line.remove_prefix(std::min(length + 1, line.size()));
-    } while (!line.empty());
+    const bool joins = !line.empty() && line.front() != ' ' && line.front() != '-';
+    if (!joins) flush();
+    if (line.empty()) {
+      out += fmt::format("{:{}}//\n", "", indent);
+    } else {
+      paragraph += paragraph.empty() ? "" : " ";
+      paragraph += line;
+    }
   }
+  flush();
   return out;
 }
 
