@@ -19,6 +19,10 @@ struct Canaries {
   bool l2_before_refcount = false;
   // A guest's flush leaves out the old head of an unfinished seal.
   bool flush_head_only = false;
+  // qcow2: the L2 entry enters memory, and so may go to disk, before the cluster's data is written.
+  bool l2_before_data = false;
+  // qcow2: a freed cluster is used again before the removal of its reference is durable.
+  bool freed_cluster_reused_early = false;
 };
 inline Canaries canaries;
 #else
@@ -27,6 +31,8 @@ struct Canaries {
   bool seal_without_flush = false;
   bool l2_before_refcount = false;
   bool flush_head_only = false;
+  bool l2_before_data = false;
+  bool freed_cluster_reused_early = false;
 };
 inline constexpr Canaries canaries;
 #endif

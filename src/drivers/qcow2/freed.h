@@ -1,0 +1,56 @@
+// FreedClusters: references that were removed in memory, and wait until their clusters may be used
+// again: the removal is durable, and no request is in flight that began before it.
+//
+// Home loop.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <vector>
+
+#include "drivers/qcow2/active.h"
+#include "drivers/qcow2/mapping.h"
+#include "drivers/qcow2/refcounts.h"
+
+namespace firn::qcow2 {
+
+class FreedClusters {
+ public:
+  FreedClusters(const Geometry& geometry, Refcounts& refcounts, ActiveOps& ops)
+      : geometry_(geometry), refcounts_(refcounts), ops_(ops) {}
+
+  // One reference less for the clusters of `run`. The commit with number `commit` makes the removal
+  // durable.
+  void add(uint64_t commit, HostRun run);
+  // The same for what `entry` refers to, if anything.
+  void add_entry(uint64_t commit, const L2Entry& entry);
+
+  // Commits up to `commit` are durable: lowers the counts of what they removed, as far as no old
+  // request is in flight. With `discard`, storage of clusters that become free is given back first.
+  Task<Result<>> release(uint64_t commit, bool discard);
+
+  // Waits for a request to end, if an old one keeps back what the commits up to `commit` freed.
+  Task<void> wait_for_requests(uint64_t commit) {
+    if (batches_.empty() || batches_.front().commit > commit) co_return;
+    if (batches_.front().sequence > ops_.oldest_sequence()) co_await ops_.ended().wait();
+  }
+
+  bool empty() const { return batches_.empty(); }
+  uint64_t cluster_count() const { return cluster_count_; }
+
+ private:
+  struct Batch {
+    uint64_t commit = 0;
+    uint64_t sequence = 0;  // requests below it may hold the clusters' places
+    std::vector<HostRun> runs;
+  };
+  Task<Result<>> release_run(HostRun run, bool discard);
+
+  const Geometry geometry_;
+  Refcounts& refcounts_;
+  ActiveOps& ops_;
+  std::deque<Batch> batches_;
+  uint64_t cluster_count_ = 0;
+};
+
+}  // namespace firn::qcow2
