@@ -6,9 +6,12 @@
 # TOP is the file that includes the others, MODULES are those, in TOP's folder; a new file has to be
 # named here, since what is generated has one .cc for each. OUT names the variable that receives the
 # generated sources. Files that do not change are not written, so what stands on them is not built
-# again. DEFINES are the symbols of `if` conditions.
+# again. DEFINES are the symbols of `if` conditions, DIALECT is today's (the default) or 2011.
 function(firn_schema)
-  cmake_parse_arguments(SCHEMA "" "OUT;FOLDER;TOP" "MODULES;DEFINES" ${ARGN})
+  cmake_parse_arguments(SCHEMA "" "OUT;FOLDER;TOP;DIALECT" "MODULES;DEFINES" ${ARGN})
+  if(NOT SCHEMA_DIALECT)
+    set(SCHEMA_DIALECT today)
+  endif()
   get_filename_component(top ${SCHEMA_TOP} ABSOLUTE BASE_DIR ${CMAKE_SOURCE_DIR})
   get_filename_component(folder ${top} DIRECTORY)
   set(inputs ${top})
@@ -28,7 +31,7 @@ function(firn_schema)
   list(TRANSFORM defines PREPEND -D)
   add_custom_command(
     OUTPUT ${outputs}
-    COMMAND qapic emit all ${top} -o ${SCHEMA_FOLDER} ${defines}
+    COMMAND qapic emit all ${top} -o ${SCHEMA_FOLDER} --dialect ${SCHEMA_DIALECT} ${defines}
     DEPENDS qapic ${inputs}
     COMMENT "Compiling the schema ${SCHEMA_TOP}"
     VERBATIM)

@@ -73,9 +73,13 @@ class DocParser {
     if (line.starts_with(' ')) line.remove_prefix(1);
     const bool first = first_line_ && !trim(line).empty();
     if (first) first_line_ = false;
-    if (auto at = parse_at_name(line)) {
-      const uint32_t begin =
-          token.span.begin + static_cast<uint32_t>(at->name.data() - token.text.data());
+    // 2011 named what it documents without a colon.
+    const std::string symbol_line(first && dialect_ == Dialect::k2011 && line.starts_with('@') &&
+                                          line.find(':') == std::string_view::npos
+                                      ? std::string(trim(line)) + ":"
+                                      : "");
+    if (auto at = parse_at_name(symbol_line.empty() ? line : symbol_line)) {
+      const uint32_t begin = token.span.begin + static_cast<uint32_t>(token.text.find('@') + 1);
       const Span span{token.span.file, begin, begin + static_cast<uint32_t>(at->name.size())};
       if (first) {
         doc_.symbol = at->name;

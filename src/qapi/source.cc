@@ -8,6 +8,8 @@
 #include <fstream>
 #include <iterator>
 #include <limits>
+#include <map>
+#include <tuple>
 #include <utility>
 
 namespace firn::qapi {
@@ -59,17 +61,38 @@ void Diagnostics::note(const Span& span, std::string text) {
   all_.push_back({Severity::kNote, span, std::move(text)});
 }
 
+namespace {
+
+void append(std::string& out, const Diagnostic& d) {
+  const std::string_view severity = d.severity == Severity::kError ? "error" : "note";
+  if (!d.span.file) {
+    out += fmt::format("qapic: {}: {}\n", severity, d.text);
+    return;
+  }
+  const LineColumn at = locate(d.span);
+  out += fmt::format("{}:{}:{}: {}: {}\n", d.span.file->path, at.line, at.column, severity, d.text);
+}
+
+}  // namespace
+
 std::string Diagnostics::print() const {
+  // An error moves with the notes behind it.
+  std::vector<std::pair<size_t, size_t>> groups;
+  for (size_t i = 0; i < all_.size(); ++i) {
+    if (all_[i].severity == Severity::kError) groups.emplace_back(i, i);
+    if (!groups.empty()) groups.back().second = i + 1;
+  }
+  std::map<const SourceFile*, size_t> file_ranks;
+  for (const Diagnostic& d : all_) file_ranks.try_emplace(d.span.file, file_ranks.size());
+  std::sort(groups.begin(), groups.end(), [&](const auto& a, const auto& b) {
+    const Span& left = all_[a.first].span;
+    const Span& right = all_[b.first].span;
+    return std::tuple(file_ranks[left.file], left.begin, a.first) <
+           std::tuple(file_ranks[right.file], right.begin, b.first);
+  });
   std::string out;
-  for (const Diagnostic& d : all_) {
-    const std::string_view severity = d.severity == Severity::kError ? "error" : "note";
-    if (d.span.file) {
-      const LineColumn at = locate(d.span);
-      out += fmt::format("{}:{}:{}: {}: {}\n", d.span.file->path, at.line, at.column, severity,
-                         d.text);
-    } else {
-      out += fmt::format("qapic: {}: {}\n", severity, d.text);
-    }
+  for (const auto& [begin, end] : groups) {
+    for (size_t i = begin; i < end; ++i) append(out, all_[i]);
   }
   return out;
 }

@@ -67,7 +67,7 @@ class Diagnostics {
   size_t error_count() const { return errors_; }
   const std::vector<Diagnostic>& all() const { return all_; }
 
-  // One line each: `file:line:column: error: text`.
+  // One line each: `file:line:column: error: text`, in the order of files and lines.
   std::string print() const;
 
  private:
