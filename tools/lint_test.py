@@ -60,6 +60,15 @@ class LintTest(unittest.TestCase):
         self.assert_found({"src/drivers/raw/raw.cc": '#include "drivers/null/null.h"\n'},
                           "src/drivers/raw/raw.cc", "drivers/raw must not include drivers/null")
 
+    def test_what_tests_share_may_include_their_dependencies(self):
+        room = {"src/drivers/raw/CMakeLists.txt":
+                "firn_room(raw SOURCES raw.cc TESTS raw_test.cc test_lab.cc DEPS block "
+                "TEST_DEPS null)\n"}
+        lab = '#include "drivers/null/null.h"\n'
+        self.assertEqual([], self.lint({**room, "src/drivers/raw/test_lab.cc": lab}))
+        self.assert_found({**room, "src/drivers/raw/test_lab.cc": '#include "api/types.h"\n'},
+                          "src/drivers/raw/test_lab.cc", "drivers/raw must not include api")
+
     def test_block_does_not_see_generated_api(self):
         self.assert_found({"src/block/node.cc": '#include "api/types.h"\n'}, "src/block/node.cc",
                           "block must not include api")

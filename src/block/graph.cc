@@ -428,7 +428,7 @@ Task<Result<>> Graph::close() {
   if (!nodes_.empty()) {
     co_return base::fail(ErrorKind::kBusy, fmt::format("Node {} is in use", nodes_.back()->name()));
   }
-  runtime_.remove_loop(std::exchange(io_loop_, nullptr));
+  if (io_loop_ != nullptr) runtime_.remove_loop(std::exchange(io_loop_, nullptr));
   for (auto& [id, loop] : std::exchange(io_loops_, {})) runtime_.remove_loop(loop);
   co_return first;
 }

@@ -103,7 +103,7 @@ class Graph final {
   Task<async::Mutex::Guard> lock_changes();
 
   // Exports are gone. Flushes and closes everything, parents first, and ends the I/O loops. The
-  // first error is given, the rest is closed all the same.
+  // first error is given, the rest is closed all the same. Closing twice does nothing more.
   Task<Result<>> close();
 
  private:

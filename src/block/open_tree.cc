@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <set>
 
 #include "base/check.h"
 #include "block/permissions.h"
@@ -53,9 +54,9 @@ class Opener {
       co_return base::fail(ErrorKind::kInvalidArgument,
                            fmt::format("Unknown driver '{}'", spec.driver));
     }
-    if (!spec.node_name.empty()) CO_TRY(check_node_name(spec.node_name));
-    for (const auto& other : tree_.nodes) {
-      if (other->name() == spec.node_name) {
+    if (!spec.node_name.empty()) {
+      CO_TRY(check_node_name(spec.node_name));
+      if (!names_.insert(spec.node_name).second) {
         co_return base::fail(ErrorKind::kExists,
                              fmt::format("Duplicate nodes with node-name='{}'", spec.node_name));
       }
@@ -133,6 +134,7 @@ class Opener {
 
   const Registry& registry_;
   OpenedTree& tree_;
+  std::set<std::string> names_;
 };
 
 Task<Result<std::string>> probe_format(const Registry& registry, Node& file) {

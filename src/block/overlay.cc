@@ -207,7 +207,7 @@ Task<Result<>> PreparedOverlay::open_image() {
   user_.set_permissions(permission::kNone, permission::kAll);
   auto image = co_await open_tree(plan_.registry, std::move(spec));
   user_.detach();
-  CO_TRY(std::move(image));
+  if (!image) co_return base::fail(std::move(image).error());
   for (auto& node : image->nodes) tree_.nodes.push_back(std::move(node));
   tree_.top = image->top;
   co_return Result<>();

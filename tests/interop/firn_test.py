@@ -409,9 +409,10 @@ class Case(unittest.TestCase):
         result = run("qemu-img", "check", path, check=False)
         self.assertEqual(result.returncode, 0, f"qemu-img check {path}:\n{result.stdout}")
 
-    def io(self, daemon_or_path, *commands, fmt="qcow2", check=True, export="vda"):
+    def io(self, daemon_or_path, *commands, fmt="qcow2", check=True, export="vda",
+           read_only=False):
         """qemu-io on a daemon's export or on an image that nobody has open."""
-        argv = ["qemu-io"]
+        argv = ["qemu-io", "-r"] if read_only else ["qemu-io"]
         if isinstance(daemon_or_path, Daemon):
             argv += ["-f", "raw"]
             target = daemon_or_path.uri(export)

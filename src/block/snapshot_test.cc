@@ -1,0 +1,429 @@
+#include "block/snapshot.h"
+
+#include <filesystem>
+#include <vector>
+
+#include "block/test_lab.h"
+
+namespace firn::block {
+namespace {
+
+using base::ErrorKind;
+
+constexpr uint64_t kSize = 8 * kFakeCluster;
+
+class SnapshotTest : public Lab {
+ protected:
+  void SetUp() override {
+    make_image("base", kSize);
+    base_ = add(spec("a", "fake", path("base")));
+    ASSERT_TRUE(run(graph_->add_device("vda", "a")));
+    ASSERT_TRUE(attach(root_, base_, kWrite));
+  }
+  void TearDown() override { detach(root_); }
+
+  SnapshotRequest request(const std::string& file, const std::string& node_name = "s1") {
+    SnapshotRequest request;
+    request.device = "vda";
+    request.overlay_path = path(file);
+    request.overlay_node_name = node_name;
+    request.format = "fake";
+    return request;
+  }
+  std::string error_of(SnapshotRequest request) {
+    auto report = snapshot(std::move(request));
+    return report ? "no error" : report.error().text();
+  }
+  Node* head() { return run(graph_->find_head("vda", "")).value(); }
+
+  Node* base_ = nullptr;
+  Root root_{"block export 'e0'"};
+};
+
+TEST_F(SnapshotTest, FreezesTheHeadAndMovesItsUsers) {
+  ASSERT_TRUE(write(root_, 0, 4096, 'A'));
+  const auto report = snapshot(request("s1"));
+  ASSERT_TRUE(report) << report.error().text();
+  EXPECT_EQ(report->device, "vda");
+  EXPECT_EQ(report->old_node, "a");
+  EXPECT_EQ(report->overlay_node, "s1");
+  EXPECT_EQ(report->overlay_path, path("s1"));
+  EXPECT_GT(report->prepare_ns, 0u);
+  EXPECT_EQ(report->in_flight, 0u);
+
+  Node* overlay = graph_->find_node("s1");
+  EXPECT_EQ(head(), overlay);
+  EXPECT_EQ(root_.head(), overlay);
+  EXPECT_EQ(overlay->children().backing.child(), base_);
+  EXPECT_TRUE(base_->read_only());
+  EXPECT_FALSE(overlay->read_only());
+  EXPECT_EQ(overlay->unsealed_below, nullptr);
+  EXPECT_EQ(overlay->driver().size_bytes(), kSize);
+
+  ASSERT_TRUE(write(root_, 100, 100, 'B'));
+  EXPECT_EQ(read(root_, 99, 3), "ABB");
+  EXPECT_EQ(read(root_, 199, 2), "BA");
+  ASSERT_TRUE(flush(root_));
+  EXPECT_EQ(content("base", kFakeCluster, 4096), std::string(4096, 'A'));
+}
+
+TEST_F(SnapshotTest, WhatWasFrozenOpensAgainFromTheHeaderAlone) {
+  ASSERT_TRUE(write(root_, 0, 4096, 'A'));
+  ASSERT_TRUE(snapshot(request("s1")));
+  ASSERT_TRUE(write(root_, 0, 512, 'B'));
+  detach(root_);
+  ASSERT_TRUE(run(graph_->remove_device("vda")));
+  ASSERT_TRUE(run(graph_->remove_node("s1")));
+  ASSERT_TRUE(run(graph_->remove_node("a")));
+  Node* again = add(spec("again", "fake", path("s1")));
+  ASSERT_TRUE(attach(root_, again, kWrite));
+  EXPECT_EQ(read(root_, 511, 2), "BA");
+}
+
+TEST_F(SnapshotTest, ARelativePathIsStoredAsAnAbsoluteOne) {
+  const auto before = std::filesystem::current_path();
+  std::filesystem::current_path(folder_);
+  auto wanted = request("s1");
+  wanted.overlay_path = "s1";
+  const auto report = snapshot(std::move(wanted));
+  std::filesystem::current_path(before);
+  ASSERT_TRUE(report) << report.error().text();
+  EXPECT_EQ(report->overlay_path, path("s1"));
+  EXPECT_EQ(run_io(head()->driver().facts())->backing_filename, path("base"));
+}
+
+TEST_F(SnapshotTest, AChainOfManyReadsAsOneDisk) {
+  for (int i = 0; i < 20; ++i) {
+    ASSERT_TRUE(write(root_, static_cast<uint64_t>(i) * 4096, 4096, static_cast<char>('a' + i)));
+    ASSERT_TRUE(snapshot(request("s" + std::to_string(i), "s" + std::to_string(i))));
+  }
+  for (int i = 0; i < 20; ++i) {
+    EXPECT_EQ(read(root_, static_cast<uint64_t>(i) * 4096, 2),
+              std::string(2, static_cast<char>('a' + i)));
+  }
+  EXPECT_EQ(graph_->nodes().size(), 42u);
+}
+
+TEST_F(SnapshotTest, ANodeWithoutUsersJustGetsAHead) {
+  detach(root_);
+  ASSERT_TRUE(run(graph_->remove_device("vda")));
+  auto wanted = request("s1");
+  wanted.device.clear();
+  wanted.node_name = "a";
+  ASSERT_TRUE(snapshot(std::move(wanted)));
+  EXPECT_TRUE(base_->read_only());
+  ASSERT_TRUE(attach(root_, graph_->find_node("s1"), kWrite));
+  ASSERT_TRUE(write(root_, 0, 512, 'B'));
+}
+
+TEST_F(SnapshotTest, ErrorsComeInOrderWithTheirTexts) {
+  auto nobody = request("s1");
+  nobody.device = "X";
+  nobody.node_name = "Y";
+  auto missing = snapshot(nobody);
+  ASSERT_FALSE(missing);
+  EXPECT_EQ(missing.error().text(), "Cannot find device='X' nor node-name='Y'");
+  EXPECT_EQ(missing.error().kind(), ErrorKind::kDeviceNotFound);
+
+  auto unnamed = request("s1", "");
+  unnamed.device.clear();
+  unnamed.node_name = "a";
+  EXPECT_EQ(error_of(unnamed), "New overlay node-name missing");
+  EXPECT_EQ(error_of(request("s1", "a")), "New overlay node-name already in use");
+
+  auto bogus = request("s1");
+  bogus.format = "bogus";
+  auto format = snapshot(bogus);
+  ASSERT_FALSE(format);
+  EXPECT_EQ(format.error().text(), "Unknown file format 'bogus'");
+  EXPECT_EQ(format.error().kind(), ErrorKind::kInvalidBlockFormat);
+  EXPECT_EQ(format.error().data().at(0), (std::pair<std::string, std::string>("name", "bogus")));
+  bogus.format = "raw";
+  EXPECT_EQ(error_of(bogus), "Backing file not supported for file format 'raw'");
+
+  auto protocol = request("s1");
+  protocol.overlay_path = "nope:disk";
+  EXPECT_EQ(error_of(protocol), "Unknown protocol 'nope'");
+
+  auto nowhere = snapshot(request("nodir/s1"));
+  ASSERT_FALSE(nowhere);
+  EXPECT_EQ(nowhere.error().text(),
+            "Could not create '" + path("nodir/s1") + "': No such file or directory");
+  EXPECT_EQ(nowhere.error().kind(), ErrorKind::kOpenFileFailed);
+  EXPECT_EQ(nowhere.error().data().at(0),
+            (std::pair<std::string, std::string>("filename", path("nodir/s1"))));
+
+  EXPECT_EQ(error_of(request("base")),
+            "Error: Trying to create an image with the same filename as the backing file");
+  EXPECT_EQ(error_of(request("s1", "bad name")), "Invalid node-name: 'bad name'");
+
+  EXPECT_FALSE(exists("s1"));
+  EXPECT_EQ(head(), base_);
+  EXPECT_EQ(graph_->nodes().size(), 2u);
+  ASSERT_TRUE(write(root_, 0, 512, 'A'));
+}
+
+TEST_F(SnapshotTest, ABackingNodeIsBusy) {
+  ASSERT_TRUE(snapshot(request("s1")));
+  auto again = request("s2", "s2");
+  again.device.clear();
+  again.node_name = "a";
+  EXPECT_EQ(error_of(again), "Node 'a' is busy: node is used as backing hd of 's1'");
+  EXPECT_FALSE(exists("s2"));
+}
+
+TEST_F(SnapshotTest, AFailureWhileLayingOutLeavesNothing) {
+  auto full = request("s1");
+  full.overlay_options = {{kFakeFailCreate, "on"}};
+  const auto failed = snapshot(full);
+  ASSERT_FALSE(failed);
+  EXPECT_EQ(failed.error().text(), "Could not write fake header: No space left on device");
+  EXPECT_EQ(failed.error().kind(), ErrorKind::kOpenFileFailed);
+  EXPECT_FALSE(exists("s1"));
+  EXPECT_EQ(head(), base_);
+  ASSERT_TRUE(snapshot(request("s1")));
+}
+
+TEST_F(SnapshotTest, AHeadThatCantFlushIsNotFrozen) {
+  fake_hooks("a").fail_flush = true;
+  EXPECT_EQ(error_of(request("s1")), "An IO error has occurred");
+  fake_hooks("a").fail_flush = false;
+  EXPECT_FALSE(exists("s1"));
+}
+
+TEST_F(SnapshotTest, AnExistingFileIsUsedAnewUnlessAnyoneUsesIt) {
+  make_file("old", 300000, 'z');
+  ASSERT_TRUE(snapshot(request("old")));
+  EXPECT_EQ(read(root_, 0, 1), std::string(1, '\0'));
+  // An image of another chain here stays what it is.
+  make_image("other", kSize);
+  add(spec("b", "fake", path("other")));
+  const std::string before = content("other", 0, 4096);
+  const auto taken = snapshot(request("other", "s2"));
+  ASSERT_FALSE(taken);
+  EXPECT_NE(taken.error().text().find("has this file open"), std::string::npos);
+  // By another name too.
+  std::filesystem::create_symlink(path("other"), path("link"));
+  std::filesystem::create_hard_link(path("other"), path("hard"));
+  EXPECT_NE(error_of(request("link", "s2")).find("has this file open"), std::string::npos);
+  EXPECT_NE(error_of(request("hard", "s2")).find("has this file open"), std::string::npos);
+  EXPECT_EQ(content("other", 0, 4096), before);
+  EXPECT_TRUE(exists("other"));
+}
+
+TEST_F(SnapshotTest, ExclusiveRefusesAnyExistingFile) {
+  make_file("old", 1000, 'z');
+  auto wanted = request("old");
+  wanted.mode = SnapshotMode::kExclusive;
+  EXPECT_EQ(error_of(wanted), "Could not create '" + path("old") + "': File exists");
+  EXPECT_EQ(content("old", 0, 1000), std::string(1000, 'z'));
+}
+
+TEST_F(SnapshotTest, AFileThatWasTakenOverIsNotRemovedAndItsLossIsTold) {
+  make_file("old", 1000, 'z');
+  auto wanted = request("old");
+  wanted.overlay_options = {{kFakeFailCreate, "on"}};
+  const auto failed = snapshot(wanted);
+  ASSERT_FALSE(failed);
+  EXPECT_TRUE(exists("old"));
+  EXPECT_NE(failed.error().hint().find("its old content is gone"), std::string::npos);
+}
+
+TEST_F(SnapshotTest, ExistingImagesAreCheckedBeforeTheyAreUsed) {
+  auto wanted = request("s1");
+  wanted.mode = SnapshotMode::kExisting;
+  EXPECT_EQ(error_of(wanted), "Could not open '" + path("s1") + "': No such file or directory");
+  make_file("s1", 4096, 'x');
+  EXPECT_EQ(error_of(wanted), "Image is not in fake format");
+  EXPECT_EQ(content("s1", 0, 4096), std::string(4096, 'x'));
+  make_image("s1", kSize / 2, path("base"));
+  EXPECT_NE(error_of(wanted).find("an overlay must be as large as"), std::string::npos);
+  make_image("s1", kSize);
+  EXPECT_NE(error_of(wanted).find("names nothing as its backing image"), std::string::npos);
+  make_image("s1", kSize, path("base"));
+  EXPECT_EQ(error_of(wanted), "no error");
+  EXPECT_TRUE(exists("s1"));
+}
+
+TEST_F(SnapshotTest, AMovedBackingImageIsNoticed) {
+  std::filesystem::rename(path("base"), path("moved"));
+  make_file("base", 4096, 'x');
+  EXPECT_NE(error_of(request("s1")).find("is not the file that node 'a' has open"),
+            std::string::npos);
+  EXPECT_FALSE(exists("s1"));
+}
+
+// A state store that fails where it is told to, and remembers the order of calls.
+class FailingStore final : public StateStore {
+ public:
+  std::string fail_at;
+  std::vector<std::string> calls;
+  Task<Result<>> record_intents(std::vector<SnapshotIntent>) override { return call("intents"); }
+  Task<Result<>> record_sealed(std::vector<SnapshotIntent>) override { return call("sealed"); }
+  Task<Result<>> forget_intents(std::vector<SnapshotIntent>) override { return call("forget"); }
+
+ private:
+  Task<Result<>> call(std::string name) {
+    calls.push_back(name);
+    if (name == fail_at) co_return base::fail(ErrorKind::kIo, "the store is full");
+    co_return Result<>();
+  }
+};
+
+TEST_F(SnapshotTest, TheStoreHearsOfItBeforeAndAfter) {
+  FailingStore store;
+  detach(root_);
+  ASSERT_TRUE(run(graph_->close()));
+  graph_.reset();
+  Registry registry;
+  register_all(registry);
+  graph_ = std::move(*Graph::create(*runtime_, std::move(registry), store));
+  base_ = add(spec("a", "fake", path("base")));
+  ASSERT_TRUE(run(graph_->add_device("vda", "a")));
+  ASSERT_TRUE(attach(root_, base_, kWrite));
+
+  store.fail_at = "intents";
+  EXPECT_EQ(error_of(request("s1")), "the store is full");
+  EXPECT_FALSE(exists("s1"));
+  EXPECT_EQ(graph_->find_node("s1"), nullptr);
+  EXPECT_EQ(head(), base_);
+  EXPECT_EQ(store.calls, (std::vector<std::string>{"intents", "forget"}));
+
+  store.calls.clear();
+  store.fail_at = "sealed";
+  EXPECT_NE(error_of(request("s1")).find("The snapshot was taken and node 's1' is in use"),
+            std::string::npos);
+  EXPECT_EQ(store.calls, (std::vector<std::string>{"intents", "sealed"}));
+  EXPECT_EQ(head(), graph_->find_node("s1"));
+  detach(root_);
+  ASSERT_TRUE(run(graph_->close()));  // the store ends with this test
+}
+
+// Requests across the pivot ---------------------------------------------------------------------
+
+Task<Result<>> write_fill(Root& root, uint64_t offset, uint64_t length, char fill) {
+  std::string bytes(length, fill);
+  const IoVec iov(bytes.data(), bytes.size());
+  co_return co_await root.write(offset, iov, flag::kNone);
+}
+
+// Starts tasks on the I/O loop that are still at work while the test looks on.
+class PivotTest : public SnapshotTest {
+ protected:
+  struct Started {
+    bool done = false;
+    Result<> result;
+  };
+  void start(Task<Result<>> task, Started& started) {
+    async::start_on(graph_->default_io_loop(), std::move(task), [&started](Result<> result) {
+      started.result = std::move(result);
+      started.done = true;
+    });
+  }
+  void start_snapshot(SnapshotRequest request, std::optional<Result<SnapshotReport>>& report) {
+    async::start_on(runtime_->control_loop(), take_snapshot(*graph_, std::move(request)),
+                    [&report](Result<SnapshotReport> result) { report = std::move(result); });
+  }
+  // Runs both loops until `condition`, which is looked at on the I/O loop.
+  template <typename Condition>
+  bool wait_for(Condition condition) {
+    const auto look = [](Condition& condition) -> Task<bool> { co_return condition(); };
+    for (int i = 0; i < 5000; ++i) {
+      if (run_io(look(condition))) return true;
+      run(pause());
+    }
+    return false;
+  }
+  static Task<void> pause() {
+    (void)co_await async::Loop::current().sleep_for(std::chrono::milliseconds(1));
+  }
+  void hold(const std::string& node) { run_io(set_gate(node, false)); }
+  void let_go(const std::string& node) { run_io(set_gate(node, true)); }
+  static Task<void> set_gate(std::string node, bool open) {
+    open ? fake_hooks(node).writes.open() : fake_hooks(node).writes.close();
+    co_return;
+  }
+};
+
+TEST_F(PivotTest, NobodyWaitsForARequestInFlightButTheSealAndACopyThatOverlapsIt) {
+  ASSERT_TRUE(write(root_, 0, kFakeCluster, 'o'));
+  hold("a");
+  Started held;
+  start(write_fill(root_, 0, 512, 'H'), held);
+  ASSERT_TRUE(wait_for([&] { return fake_hooks("a").writes_begun == 2; }));
+
+  std::optional<Result<SnapshotReport>> report;
+  start_snapshot(request("s1"), report);
+  ASSERT_TRUE(wait_for([&] { return root_.head() != base_; }));
+  EXPECT_FALSE(report.has_value());
+  EXPECT_EQ(root_.head()->unsealed_below, base_);
+
+  // Another place: goes straight to the overlay. So does a flush.
+  ASSERT_TRUE(write(root_, 2 * kFakeCluster, 512, 'N'));
+  const int flushes = fake_hooks("a").flushes;
+  ASSERT_TRUE(flush(root_));
+  EXPECT_EQ(fake_hooks("a").flushes, flushes + 1);  // the old head's too
+  EXPECT_FALSE(held.done);
+
+  // The same cluster: its copy must hold what the request in flight will have written.
+  Started copying;
+  start(write_fill(root_, 1024, 512, 'C'), copying);
+  ASSERT_TRUE(wait_for([&] { return fake_hooks("s1").copies == 2; }));
+  for (int i = 0; i < 20; ++i) run(pause());
+  EXPECT_FALSE(copying.done);
+
+  let_go("a");
+  ASSERT_TRUE(wait_for([&] { return held.done && copying.done; }));
+  EXPECT_TRUE(held.result && copying.result);
+  ASSERT_TRUE(wait_for([&] { return report.has_value(); }));
+  ASSERT_TRUE(report->has_value()) << report->error().text();
+  EXPECT_EQ((*report)->in_flight, 1u);
+  EXPECT_EQ(read(root_, 511, 2), "Ho");
+  EXPECT_EQ(read(root_, 1023, 2), "oC");
+  EXPECT_TRUE(base_->read_only());
+  EXPECT_EQ(root_.head()->unsealed_below, nullptr);
+}
+
+TEST_F(PivotTest, ASealThatFailsLeavesTheSnapshotStandingAndFlushesFailing) {
+  fake_hooks("a").fail_read_only = true;
+  const auto report = snapshot(request("s1"));
+  ASSERT_FALSE(report);
+  EXPECT_EQ(report.error().text(),
+            "The snapshot was taken and node 's1' is in use, but node 'a' below it could not be "
+            "sealed: the test says so");
+  EXPECT_EQ(report.error().kind(), ErrorKind::kIo);
+  EXPECT_EQ(head(), graph_->find_node("s1"));
+  EXPECT_TRUE(base_->seal_failed);
+  EXPECT_FALSE(base_->read_only());
+  ASSERT_TRUE(write(root_, 0, 512, 'N'));
+  const auto flushed = flush(root_);
+  ASSERT_FALSE(flushed);
+  EXPECT_EQ(flushed.error().kind(), ErrorKind::kIo);
+  EXPECT_NE(error_of(request("s2", "s2")).find("is unsealed"), std::string::npos);
+  EXPECT_FALSE(exists("s2"));
+  // Nobody writes to the old head any more.
+  Root other("block export 'e1'");
+  EXPECT_FALSE(attach(other, base_, kWrite));
+  fake_hooks("a").fail_read_only = false;
+}
+
+TEST_F(PivotTest, AFlushThatFailedDuringTheSealFailsIt) {
+  hold("a");
+  Started held;
+  start(write_fill(root_, 0, 512, 'H'), held);
+  ASSERT_TRUE(wait_for([&] { return fake_hooks("a").writes_begun == 1; }));
+  std::optional<Result<SnapshotReport>> report;
+  start_snapshot(request("s1"), report);
+  ASSERT_TRUE(wait_for([&] { return root_.head() != base_; }));
+  // The kernel reports a lost write-back once, to whoever flushes first.
+  fake_hooks("a").fail_flush = true;
+  EXPECT_FALSE(flush(root_));
+  fake_hooks("a").fail_flush = false;
+  let_go("a");
+  ASSERT_TRUE(wait_for([&] { return report.has_value(); }));
+  ASSERT_FALSE(report->has_value());
+  EXPECT_TRUE(base_->seal_failed);
+}
+
+}  // namespace
+}  // namespace firn::block
