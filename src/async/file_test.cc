@@ -469,6 +469,51 @@ Task<void> adopt_descriptor(std::string path) {
 
 TEST_P(FileTest, AdoptsADescriptor) { run(adopt_descriptor(path("a"))); }
 
+// Block devices
+// ------------------------------------------------------------------------------------
+
+Task<void> use_block_device(std::string path, bool direct) {
+  auto file = co_await must_open(path, {.writable = true, .direct = direct});
+  const FileStat stat = (co_await file->stat()).value();
+  EXPECT_EQ(stat.kind, FileKind::kBlockDevice);
+  EXPECT_EQ((co_await files().stat(path)).value().size_bytes, stat.size_bytes);
+  CHECK(stat.size_bytes >= 8 << 20);
+  if (direct) EXPECT_GE(file->direct_alignment(), 512u);
+
+  Memory out(1 << 20);
+  out.number();
+  const IoVec out_iov = out.iov();
+  for (uint64_t at = 0; at != 4 << 20; at += out.size()) {
+    EXPECT_TRUE((co_await file->write(at, out_iov)).has_value());
+  }
+  EXPECT_TRUE((co_await file->sync_data()).has_value());
+  EXPECT_TRUE((co_await file->zero(0, 1 << 20, false)).has_value());
+  const auto unmapped = co_await file->zero(1 << 20, 1 << 20, true);
+  EXPECT_TRUE(unmapped || unmapped.error().kind() == ErrorKind::kUnsupported);
+  const auto discarded = co_await file->discard(2 << 20, 1 << 20);
+  EXPECT_TRUE(discarded || discarded.error().kind() == ErrorKind::kUnsupported);
+
+  Memory in(4 << 20, 0xee);
+  const IoVec in_iov = in.iov();
+  EXPECT_EQ((co_await file->read(0, in_iov)).value(), in.size());
+  EXPECT_TRUE(IoVec(in.data(), 1 << 20).is_zero());
+  if (unmapped) EXPECT_TRUE(IoVec(in.data() + (1 << 20), 1 << 20).is_zero());
+  EXPECT_TRUE(out.equals(in, 3 << 20));
+
+  EXPECT_EQ((co_await file->extent_at(0))->length_bytes, stat.size_bytes);
+  EXPECT_EQ((co_await file->extent_at(stat.size_bytes)).error().kind(), ErrorKind::kOutOfRange);
+  EXPECT_EQ((co_await file->write(stat.size_bytes, out_iov)).error().kind(), ErrorKind::kNoSpace);
+  EXPECT_EQ((co_await file->read(stat.size_bytes, in_iov)).value(), 0u);
+  EXPECT_FALSE((co_await file->truncate(1 << 20)).has_value());
+}
+
+// Overwrites the device that is named; there is none to be had without being root.
+TEST_P(FileTest, BlockDevices) {
+  const char* device = std::getenv("FIRN_TEST_BLOCK_DEVICE");
+  if (device == nullptr) GTEST_SKIP() << "FIRN_TEST_BLOCK_DEVICE names no device to overwrite";
+  for (const bool direct : {false, true}) run(use_block_device(device, direct));
+}
+
 TEST(IoPolicyTest, ChoosesByFileSystemAndSize) {
   constexpr uint64_t kTmpfs = 0x01021994;
   constexpr uint64_t kExt4 = 0xef53;

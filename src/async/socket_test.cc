@@ -177,6 +177,37 @@ TEST_P(SocketTest, AStreamMovesBetweenLoops) {
   run(serve_on(*other, SocketAddress::of_unix(path("s"))));
 }
 
+Task<void> spin(const bool& stop) {
+  while (!stop) co_await Loop::current().yield();
+}
+
+Task<bool> receive_beside_a_spinner(SocketAddress address) {
+  Pair pair = co_await connect_pair(std::move(address));
+  bool stop = false;
+  TaskScope scope;
+  scope.spawn(spin(stop));
+  scope.spawn([](Stream& stream, bool& stop) -> Task<void> {
+    EXPECT_EQ((co_await receive_text(stream)).value(), "now");
+    stop = true;
+  }(*pair.server, stop));
+  co_await Loop::current().sleep_for(milliseconds(3));
+  EXPECT_FALSE(stop);
+  EXPECT_TRUE((co_await send_text(*pair.client, "now")).has_value());
+  // Fails by the time of a whole test where the kernel is never asked.
+  const bool in_time = co_await [](const bool& stop) -> Task<bool> {
+    for (int i = 0; i != 2000 && !stop; ++i) co_await Loop::current().sleep_for(milliseconds(1));
+    co_return stop;
+  }(stop);
+  stop = true;
+  pair.server->close();
+  co_await scope.join();
+  co_return in_time;
+}
+
+TEST_P(SocketTest, WhoeverYieldsForEverDoesNotStarveTheNetwork) {
+  EXPECT_TRUE(run(receive_beside_a_spinner(SocketAddress::of_unix(path("s")))));
+}
+
 // Ends --------------------------------------------------------------------------------------------
 
 Task<void> expect_cancelled(Stream& stream, int& ended) {
