@@ -1,0 +1,30 @@
+// Commands: what a session can run. The daemon puts the generated dispatch table behind it; tests
+// put what they like.
+#pragma once
+
+#include <boost/json/value.hpp>
+#include <string_view>
+
+#include "api/dispatch.h"
+#include "async/task.h"
+#include "base/json.h"
+#include "base/result.h"
+
+namespace firn::qmp {
+
+using async::Task;
+using base::JsonValue;
+using base::Result;
+
+class Commands {
+ public:
+  virtual ~Commands() = default;
+  // Null: no such command.
+  virtual const api::CommandEntry* find(std::string_view name) const = 0;
+  // Decodes `arguments`, runs the command and encodes what it gives. On the control loop; commands
+  // of several sessions run beside each other.
+  virtual Task<Result<JsonValue>> run(const api::CommandEntry& command,
+                                      boost::json::object arguments) = 0;
+};
+
+}  // namespace firn::qmp

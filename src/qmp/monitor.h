@@ -1,0 +1,56 @@
+// Monitor: a place where clients give commands, with any number of clients at once.
+#pragma once
+
+#include <functional>
+#include <list>
+#include <memory>
+#include <string>
+
+#include "async/scope.h"
+#include "async/socket.h"
+#include "qmp/client.h"
+
+namespace firn::qmp {
+
+// Makes the right kind of client for a stream.
+using ClientFactory = std::function<std::unique_ptr<Client>(std::unique_ptr<async::Stream>)>;
+
+// Belongs to the control loop. Before it is destroyed, close() is awaited.
+class Monitor final {
+ public:
+  // `name` is for logs.
+  Monitor(std::string name, ClientFactory make_client);
+  ~Monitor();
+
+  // Serves one client, from a stream that is connected.
+  void serve(std::unique_ptr<async::Stream> stream);
+  // Serves every client that `listener` brings, until close().
+  void serve_all(std::unique_ptr<async::Listener> listener);
+
+  size_t client_count() const { return clients_.size(); }
+
+  // No further client and no further command; running commands are answered and the answers sent.
+  // A client that does not read is given `patience` and then closed. Events go on.
+  async::Task<void> drain(async::Duration patience);
+  // Ends every connection; the listener's socket is gone after.
+  async::Task<void> close();
+
+ private:
+  async::Task<void> accept_clients();
+  async::Task<void> run_client(std::unique_ptr<Client> client);
+  struct Draining {
+    Client* client = nullptr;
+    bool done = false;
+  };
+  async::Task<void> drain_client(Draining* draining, size_t* pending, async::CancelSource* done);
+  void stop_listening();
+
+  std::string name_;
+  ClientFactory make_client_;
+  std::unique_ptr<async::Listener> listener_;
+  std::list<Client*> clients_;
+  bool stopping_ = false;
+  async::TaskScope scope_;
+};
+
+}  // namespace firn::qmp

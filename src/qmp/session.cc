@@ -1,0 +1,177 @@
+#include "qmp/session.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <boost/json/array.hpp>
+#include <boost/json/object.hpp>
+#include <boost/json/string.hpp>
+#include <string>
+#include <utility>
+
+#include "api/codec.h"
+#include "base/log.h"
+
+namespace firn::qmp {
+namespace {
+
+namespace json = boost::json;
+using base::ErrorKind;
+using base::fail;
+
+constexpr size_t kReadBytes = size_t{16} << 10;
+constexpr std::string_view kNegotiate = "qmp_capabilities";
+
+}  // namespace
+
+Session::Session(std::unique_ptr<async::Stream> stream, Commands& commands, EventHub& events,
+                 JsonValue version, SessionOptions options)
+    : stream_(std::move(stream)),
+      commands_(commands),
+      events_(events),
+      version_(std::move(version)),
+      options_(options),
+      output_(*stream_) {}
+
+Session::~Session() { events_.unsubscribe(*this); }
+
+Task<void> Session::run() {
+  scope_.spawn(output_.run());
+  scope_.spawn(answer_requests());
+  send(make_greeting(version_));
+  co_await read_requests();
+  input_ended_ = true;
+  request_waiters_.wake_all();
+  // What the client asked for before it stopped sending is still answered.
+  while (!requests_.empty() || executing_ != 0) co_await idle_waiters_.wait();
+  events_.unsubscribe(*this);
+  output_.finish();
+  co_await scope_.join();
+  while (drainers_ != 0) co_await idle_waiters_.wait();
+  stream_->close();
+}
+
+Task<void> Session::drain() {
+  draining_ = true;
+  ++drainers_;
+  request_waiters_.wake_all();
+  space_waiters_.wake_all();
+  while (executing_ != 0) co_await idle_waiters_.wait();
+  co_await output_.wait_until_sent();
+  --drainers_;
+  idle_waiters_.wake_all();
+}
+
+Task<void> Session::read_requests() {
+  std::string buffer(kReadBytes, '\0');
+  async::IoVec iov(buffer.data(), buffer.size());
+  while (true) {
+    auto received = co_await stream_->receive(iov);
+    if (!received || *received == 0) break;
+    co_await take_values(std::string_view(buffer).substr(0, *received));
+  }
+  while (auto value = parser_.finish()) co_await take(*std::move(value));
+}
+
+Task<void> Session::take_values(std::string_view bytes) {
+  while (auto value = parser_.next(bytes)) co_await take(*std::move(value));
+}
+
+Task<void> Session::take(Input input) {
+  if (draining_ || output_.gone()) co_return;
+  if (oob_enabled_ && input && is_out_of_band(*input)) {
+    co_return co_await answer(std::move(input));
+  }
+  while (requests_.size() >= kMaxQueued && !draining_ && !output_.gone()) {
+    co_await space_waiters_.wait();
+  }
+  requests_.push_back(std::move(input));
+  request_waiters_.wake_all();
+}
+
+Task<void> Session::answer_requests() {
+  while (!draining_) {
+    if (requests_.empty()) {
+      if (input_ended_) break;
+      co_await request_waiters_.wait();
+      continue;
+    }
+    Input input = std::move(requests_.front());
+    requests_.pop_front();
+    ++executing_;  // before the wait: the session is not idle
+    co_await output_.wait_for_room();
+    if (!output_.gone()) co_await answer(std::move(input));
+    --executing_;
+    space_waiters_.wake_all();
+    idle_waiters_.wake_all();
+  }
+  requests_.clear();
+  space_waiters_.wake_all();
+  idle_waiters_.wake_all();
+}
+
+Task<void> Session::answer(Input input) {
+  ++executing_;
+  std::optional<JsonValue> id;
+  Result<std::optional<JsonValue>> result;
+  if (input) {
+    id = id_of(*input);
+    auto request = check_request(*std::move(input), oob_enabled_);
+    if (request) {
+      result = co_await execute(*std::move(request));
+    } else {
+      result = fail(request.error());
+    }
+  } else {
+    result = fail(input.error());
+  }
+  if (!result) {
+    send(make_error_reply(result.error(), std::move(id), options_.errors));
+  } else if (*result) {
+    send(make_reply(**std::move(result), std::move(id)));
+  }
+  --executing_;
+  idle_waiters_.wake_all();
+}
+
+void Session::send(const JsonValue& message) { output_.push(print_line(message, options_.pretty)); }
+
+Result<JsonValue> Session::negotiate(const json::object& arguments) {
+  if (negotiated_) {
+    return fail(ErrorKind::kCommandNotFound,
+                "Capabilities negotiation is already complete, command ignored");
+  }
+  auto wanted = TRY(api::decode_as<api::QmpCapabilitiesArgs>(arguments)).enable;
+  oob_enabled_ = wanted && std::ranges::find(*wanted, api::QMPCapability::kOob) != wanted->end();
+  negotiated_ = true;
+  events_.subscribe(*this);
+  return json::object();
+}
+
+Task<Result<std::optional<JsonValue>>> Session::execute(Request request) {
+  if (request.command == kNegotiate) co_return CO_TRY(negotiate(request.arguments));
+  if (!negotiated_) {
+    co_return fail(ErrorKind::kCommandNotFound,
+                   "Expecting capabilities negotiation with 'qmp_capabilities'");
+  }
+  const api::CommandEntry* command = commands_.find(request.command);
+  if (command == nullptr) {
+    co_return fail(ErrorKind::kCommandNotFound,
+                   fmt::format("The command {} has not been found", request.command));
+  }
+  if (request.out_of_band && !command->allow_oob) {
+    co_return fail(ErrorKind::kGeneric,
+                   fmt::format("The command {} does not support OOB", request.command));
+  }
+  JsonValue result = CO_TRY(co_await commands_.run(*command, std::move(request.arguments)));
+  if (!command->success_response) co_return std::nullopt;
+  co_return result;
+}
+
+void Session::on_event(const JsonValue& event) {
+  if (output_.push_event(print_line(event, options_.pretty))) return;
+  base::log_warning(fmt::format(
+      "monitor client {} does not read its events; the connection is closed", peer_name()));
+}
+
+}  // namespace firn::qmp
