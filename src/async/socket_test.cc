@@ -193,7 +193,7 @@ Task<bool> receive_beside_a_spinner(SocketAddress address) {
   co_await Loop::current().sleep_for(milliseconds(3));
   EXPECT_FALSE(stop);
   EXPECT_TRUE((co_await send_text(*pair.client, "now")).has_value());
-  // Fails by the time of a whole test where the kernel is never asked.
+  // A loop that never asks the kernel while something is ready never comes past here.
   const bool in_time = co_await [](const bool& stop) -> Task<bool> {
     for (int i = 0; i != 2000 && !stop; ++i) co_await Loop::current().sleep_for(milliseconds(1));
     co_return stop;
