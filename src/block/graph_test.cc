@@ -1,6 +1,6 @@
 #include "block/graph.h"
 
-#include "block/test_lab.h"
+#include "block/lab.h"
 
 namespace firn::block {
 namespace {

@@ -3,7 +3,7 @@
 #include <filesystem>
 #include <vector>
 
-#include "block/test_lab.h"
+#include "block/lab.h"
 
 namespace firn::block {
 namespace {

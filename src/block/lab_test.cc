@@ -1,4 +1,4 @@
-#include "block/test_lab.h"
+#include "block/lab.h"
 
 #include <cstdio>
 #include <cstdlib>

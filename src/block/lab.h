@@ -1,4 +1,5 @@
-// For tests of this room: a graph on real loops, with the drivers and a folder of its own.
+// For tests of this room: a graph on real loops, with the drivers and a folder of its own. Its
+// definitions lie in lab_test.cc, since only tests may see drivers from here.
 #pragma once
 
 #include <gtest/gtest.h>
