@@ -183,10 +183,7 @@ class FileSystem {
                                                           bool writable) = 0;
   // Moves `file`, opened on another loop, to this one, with its descriptor and its locks. It has no
   // operation in flight, and both loops keep still. After an error `file` is as it was.
-  virtual base::Result<> adopt_file(std::unique_ptr<File>& file) {
-    return base::fail(base::ErrorKind::kUnsupported,
-                      "'" + file->path() + "' can't move to another event loop");
-  }
+  virtual base::Result<> adopt_file(std::unique_ptr<File>& file) = 0;
   virtual Task<base::Result<FileStat>> stat(std::string path) = 0;  // follows symbolic links
   virtual Task<base::Result<>> unlink(std::string path) = 0;
   virtual Task<base::Result<>> rename(std::string from, std::string to) = 0;

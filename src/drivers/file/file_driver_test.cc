@@ -30,6 +30,17 @@ constexpr block::Permissions kWriter =
     permission::kConsistentRead | permission::kWrite | permission::kResize;
 constexpr block::Permissions kToReaders = permission::kConsistentRead | permission::kWriteUnchanged;
 
+Options with_aio(Options::Aio aio) {
+  Options options;
+  options.aio = aio;
+  return options;
+}
+Options with_locking(Options::Locking locking) {
+  Options options;
+  options.locking = locking;
+  return options;
+}
+
 struct Output {
   int status = 0;
   std::string text;
@@ -208,7 +219,7 @@ TEST_F(FileTest, ErrorsNameTheFileAndTheCause) {
   device.driver = "host_device";
   EXPECT_EQ(open_error(std::move(device)), "'host_device' driver requires '" + path("f") +
                                                "' to be either a character or block device");
-  EXPECT_EQ(open_error(spec(path("f"), {}, {.aio = Options::Aio::kNative})),
+  EXPECT_EQ(open_error(spec(path("f"), {}, with_aio(Options::Aio::kNative))),
             "aio=native was specified, but it requires cache.direct=on, which was not specified.");
   ASSERT_EQ(::mkfifo(path("pipe").c_str(), 0600), 0);
   EXPECT_THAT(open_error(spec(path("pipe"))), HasSubstr("to be a regular file"));  // and no hang
@@ -244,10 +255,11 @@ class LockTest : public FileTest {
  protected:
   void SetUp() override {
     if (shell("qemu-io --version").status != 0) GTEST_SKIP() << "qemu-io is not installed";
-    make_file("f", 65536, 'x');
+    // The peer's raw nodes share everything; a format does not.
+    ASSERT_EQ(shell("qemu-img create -q -f qcow2 " + path("f") + " 1M").status, 0);
   }
   std::string peer(const std::string& flags, const std::string& command) {
-    return shell("qemu-io " + flags + " -f raw -c '" + command + "' " + path("f")).text;
+    return shell("qemu-io " + flags + " -f qcow2 -c '" + command + "' " + path("f")).text;
   }
 };
 
@@ -272,7 +284,7 @@ TEST_F(LockTest, SealingLetsReadersInAndKeepsWritersOut) {
 }
 
 TEST_F(LockTest, LockingOffAndForceShareLetAllIn) {
-  ASSERT_TRUE(open(spec(path("f"), {}, {.locking = Options::Locking::kOff})));
+  ASSERT_TRUE(open(spec(path("f"), {}, with_locking(Options::Locking::kOff))));
   ASSERT_TRUE(use(kWriter, kToReaders));
   EXPECT_THAT(peer("", "write 0 512"), HasSubstr("wrote 512/512"));
   close();
@@ -286,7 +298,7 @@ class Holder {
  public:
   Holder(const std::string& flags, const std::string& image)
       : pipe_(::popen(
-            ("exec qemu-io " + flags + " -f raw " + image + " >" + image + ".out 2>&1").c_str(),
+            ("exec qemu-io " + flags + " -f qcow2 " + image + " >" + image + ".out 2>&1").c_str(),
             "w")) {
     CHECK(pipe_ != nullptr);
     std::fputs("read 0 512\n", pipe_);

@@ -49,7 +49,10 @@ TEST_F(NullTest, ReadsZeroesOnlyIfAsked) {
   EXPECT_EQ(read(plain.top->driver()), "????");
   EXPECT_EQ(run(plain.top->driver().status(0, 10))->kind, block::RunKind::kData);
   EXPECT_TRUE(run(block::close_tree(std::move(plain))));
-  block::OpenedTree zeroes = open("null-aio", {.size_bytes = 4096, .read_zeroes = true});
+  Options small;
+  small.size_bytes = 4096;
+  small.read_zeroes = true;
+  block::OpenedTree zeroes = open("null-aio", small);
   EXPECT_EQ(zeroes.top->driver().name(), "null-aio");
   EXPECT_EQ(read(zeroes.top->driver()), std::string(4, '\0'));
   EXPECT_EQ(run(zeroes.top->driver().status(0, 10))->kind, block::RunKind::kZero);
@@ -57,7 +60,9 @@ TEST_F(NullTest, ReadsZeroesOnlyIfAsked) {
 }
 
 TEST_F(NullTest, TakesTheTimeThatItIsGiven) {
-  block::OpenedTree tree = open("null-co", {.latency_ns = 20'000'000});
+  Options slow;
+  slow.latency_ns = 20'000'000;
+  block::OpenedTree tree = open("null-co", slow);
   const auto begun = std::chrono::steady_clock::now();
   read(tree.top->driver());
   EXPECT_GE(std::chrono::steady_clock::now() - begun, std::chrono::milliseconds(20));

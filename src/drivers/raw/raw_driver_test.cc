@@ -11,6 +11,13 @@ namespace {
 using async::IoVec;
 using async::Task;
 
+Options window(uint64_t offset, std::optional<uint64_t> size) {
+  Options options;
+  options.offset_bytes = offset;
+  options.size_bytes = size;
+  return options;
+}
+
 class RawTest : public ::testing::Test {
  protected:
   RawTest() {
@@ -63,17 +70,17 @@ TEST_F(RawTest, IsTheWholeFileUnlessToldOtherwise) {
 }
 
 TEST_F(RawTest, AWindowIsChecked) {
-  auto tree = open(1 << 20, {.offset_bytes = 4096, .size_bytes = 8192});
+  auto tree = open(1 << 20, window(4096, 8192));
   ASSERT_TRUE(tree);
   EXPECT_EQ(tree->top->driver().size_bytes(), 8192u);
   EXPECT_EQ(tree->top->driver().filename(), "");
   EXPECT_EQ(run(tree->top->driver().resize(512)).error().text(),
             "Cannot resize fixed-size raw disks");
   EXPECT_TRUE(run(block::close_tree(std::move(*tree))));
-  EXPECT_EQ(open_error(4096, {.offset_bytes = 4097}),
+  EXPECT_EQ(open_error(4096, window(4097, {})),
             "Offset (4097) cannot be greater than size of the containing file (4096)");
-  EXPECT_EQ(open_error(4096, {.size_bytes = 100}), "Specified size is not multiple of 512");
-  EXPECT_EQ(open_error(4096, {.offset_bytes = 512, .size_bytes = 4096}),
+  EXPECT_EQ(open_error(4096, window(0, 100)), "Specified size is not multiple of 512");
+  EXPECT_EQ(open_error(4096, window(512, 4096)),
             "The sum of offset (512) and size (4096) has to be smaller or equal to the actual size "
             "of the containing file (4096)");
 }
