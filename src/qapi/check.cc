@@ -121,7 +121,11 @@ class Checker {
     if (definition.doc) {
       schema_.docs.push_back(std::make_unique<Doc>(*std::move(definition.doc)));
       declared.doc = schema_.docs.back().get();
-      check_doc_symbol(declared);
+      if (!old_dialect()) {
+        check_doc_symbol(declared);
+      } else if (declared.doc->symbol != declared.name) {
+        declared.doc = nullptr;
+      }
     } else if (parsed_.pragmas.doc_required && !old_dialect()) {
       error(declared.name_span,
             fmt::format("'{}' has no documentation, which this schema requires", declared.name));
@@ -262,7 +266,9 @@ class Checker {
       error(node.span, fmt::format("expected the name of a type, not {}", node.kind_name()));
       return nullptr;
     }
-    const auto found = by_name_.find(node.text);
+    const bool untyped = old_dialect() && (node.text == "visitor" || node.text == "dict" ||
+                                           node.text == "**");  // 2011's names for `any`
+    const auto found = by_name_.find(untyped ? "any" : node.text);
     if (found == by_name_.end()) {
       error(node.span, fmt::format("unknown type '{}'", node.text));
       return nullptr;
@@ -567,8 +573,8 @@ class Checker {
       return error(branch.name_span, fmt::format("branch '{}' is no value of '{}'", branch.name,
                                                  owner.tag->type->name));
     }
-    if (type->kind != TypeKind::kObject || type->is_union()) {
-      return error(node->span, fmt::format("branch '{}' needs a struct, which '{}' is not",
+    if (type->kind != TypeKind::kObject) {
+      return error(node->span, fmt::format("branch '{}' needs an object, which '{}' is not",
                                            branch.name, type->name));
     }
     for (const Member& member : type->members) {
@@ -740,6 +746,7 @@ class Checker {
           std::any_of(type.values.begin(), type.values.end(), in_member)) {
         continue;
       }
+      if (written(*declared.node, part.name)) continue;
       error(part.span, fmt::format("'{}' has no feature '{}'", declared.name, part.name));
     }
   }

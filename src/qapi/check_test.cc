@@ -95,7 +95,7 @@ TEST(Check, RefusesBadUnions) {
   EXPECT_EQ(said("{'union': 'U', 'base': {'t': 'E'}, 'discriminator': 't', 'data': {'c': 'S'}}"),
             "s.json:2:67: error: branch 'c' is no value of 'E'\n");
   EXPECT_EQ(said("{'union': 'U', 'base': {'t': 'E'}, 'discriminator': 't', 'data': {'a': 'str'}}"),
-            "s.json:2:72: error: branch 'a' needs a struct, which 'str' is not\n");
+            "s.json:2:72: error: branch 'a' needs an object, which 'str' is not\n");
   EXPECT_EQ(said("{'union': 'U', 'base': {'t': 'E', 'x': 'int'}, 'discriminator': 't', "
                  "'data': {'a': 'S'}}"),
             "s.json:2:79: error: member 'x' of branch 'a' is in the base already\n");
@@ -177,13 +177,25 @@ TEST(Check, HoldsDocumentationToTheDefinition) {
        "s.json:4:4: error: 'A' has no member 'x'\n"},
       {"##\n# @A:\n#\n# Features:\n#\n# @f: what\n##\n{'struct': 'A', 'data': {}}",
        "s.json:6:4: error: 'A' has no feature 'f'\n"},
+      {"##\n# @A:\n#\n# @m: x\n#\n# Features:\n# @f: x\n##\n{'struct': 'A', 'data': {'m': "
+       "{'type': 'str', 'if': 'X'}}, 'features': [{'name': 'f', 'if': 'X'}]}",
+       ""},
       {"##\n# @A:\n##\n", "s.json:2:4: error: no definition follows this documentation of 'A'\n"},
+      {"##\n# @A:\n\n# text after a blank line\n##\n{'struct': 'A', 'data': {}}", ""},
       {"##\n# @A:\n", "s.json:1:1: error: this documentation block has no closing '##'\n"},
       {"{'pragma': {'doc-required': true}}\n{'struct': 'A', 'data': {}}",
        "s.json:2:12: error: 'A' has no documentation, which this schema requires\n"},
       {"##\n# @A:\n#\n# @x: one\n# @x: two\n##\n{'struct': 'A', 'data': {'x': 'str'}}",
        "s.json:5:4: error: 'x' is documented twice\n"},
   });
+}
+
+TEST(Check, TakesTheLooseDocumentationOf2011) {
+  EXPECT_EQ(check("##\n# @B\n##\n{'type': 'A', 'data': {}}\n##\n# @A\n"
+                  "{'command': 'c', 'data': {'v': 'visitor', '*o': '**'}, 'gen': 'no'}\n"
+                  "##\n# @last\n##\n",
+                  {.dialect = Dialect::k2011}),
+            "");
 }
 
 TEST(Check, UnderstandsTheDialectOf2011) {

@@ -103,7 +103,7 @@ class SchemaParser {
   }
 
   void unattached(std::optional<Doc>& doc) {
-    if (doc) {
+    if (doc && dialect_ == Dialect::kToday) {
       diagnostics_.error(
           doc->symbol_span,
           fmt::format("no definition follows this documentation of '{}'", doc->symbol));
@@ -111,21 +111,24 @@ class SchemaParser {
     doc.reset();
   }
 
-  // A documentation block, or nothing for a plain comment.
+  // A documentation block, or nothing for a plain comment. In 2011 blocks were for people alone:
+  // one may lack its end, or its definition.
   std::optional<Doc> take_comment(Cursor& cursor) {
     const Token opening = cursor.take();
     if (opening.text != "##") return std::nullopt;
     std::vector<Token> lines;
-    uint32_t next_line = locate(opening.span).line + 1;
-    while (cursor.peek().kind == TokenKind::kComment &&
-           locate(cursor.peek().span).line == next_line) {
+    while (cursor.peek().kind == TokenKind::kComment) {
       Token line = cursor.take();
-      ++next_line;
       if (line.text == "##") {
         const Span span{opening.span.file, opening.span.begin, line.span.end};
         return parse_doc(lines, span, dialect_, diagnostics_);
       }
       lines.push_back(std::move(line));
+    }
+    if (dialect_ == Dialect::k2011) {
+      const Span span{opening.span.file, opening.span.begin,
+                      (lines.empty() ? opening : lines.back()).span.end};
+      return parse_doc(lines, span, dialect_, diagnostics_);
     }
     diagnostics_.error(opening.span, "this documentation block has no closing '##'");
     return std::nullopt;
