@@ -39,10 +39,10 @@ enum class Option : uint32_t {
   kInfo = 6,
   kGo = 7,
   kStructuredReply = 8,
-  kBlockSize = 9,
-  kListMetaContext = 10,
-  kSetMetaContext = 11,
-  kExtendedHeaders = 12,
+  // As clients have them; an early draft of the document counted these one higher.
+  kListMetaContext = 9,
+  kSetMetaContext = 10,
+  kExtendedHeaders = 11,
 };
 
 enum class OptionReply : uint32_t {

@@ -46,6 +46,15 @@ TEST(NbdFormat, OptionHeaderIsLoaded) {
   EXPECT_EQ(header.length, 0x102u);
 }
 
+// The numbers that clients in the field use.
+TEST(NbdFormat, OptionNumbers) {
+  EXPECT_EQ(static_cast<uint32_t>(Option::kGo), 7u);
+  EXPECT_EQ(static_cast<uint32_t>(Option::kStructuredReply), 8u);
+  EXPECT_EQ(static_cast<uint32_t>(Option::kListMetaContext), 9u);
+  EXPECT_EQ(static_cast<uint32_t>(Option::kSetMetaContext), 10u);
+  EXPECT_EQ(static_cast<uint32_t>(Option::kExtendedHeaders), 11u);
+}
+
 TEST(NbdFormat, OptionReplies) {
   EXPECT_EQ(hex_of(OptionReplyHeader{6, OptionReply::kErrUnknown, 5}),
             "0003e889045565a9"

@@ -67,8 +67,6 @@ std::string_view option_name(uint32_t option) {
       return "GO";
     case Option::kStructuredReply:
       return "STRUCTURED_REPLY";
-    case Option::kBlockSize:
-      return "BLOCK_SIZE";
     case Option::kListMetaContext:
       return "LIST_META_CONTEXT";
     case Option::kSetMetaContext:
@@ -211,7 +209,6 @@ async::Task<Negotiation::Step> Negotiation::dispatch(uint32_t option) {
     case Option::kStartTls:
       co_return co_await refuse(option, OptionReply::kErrPolicy, "TLS not configured");
     case Option::kPeekExport:
-    case Option::kBlockSize:
     case Option::kExtendedHeaders:
       break;
   }
