@@ -63,9 +63,14 @@ Task<Result<json::object>> take(Globals globals, std::string device, std::string
   for (json::object& event : client->take_events()) {
     if (event["event"] != "BLOCK_SNAPSHOT_COMPLETED") continue;
     const json::object& data = event["data"].as_object();
-    const json::value* path = data.if_contains("snapshot-file");
-    if (path != nullptr && path->is_string() && path->get_string() == overlay) {
-      for (const auto& [key, value] : data) report.insert_or_assign(key, value);
+    // Other clients' snapshots give events too.
+    const auto names_it = [&](std::string_view member) {
+      const json::value* name = data.if_contains(member);
+      return name != nullptr && name->is_string() && name->get_string() == device;
+    };
+    if (!names_it("device") && !names_it("node-name")) continue;
+    for (std::string_view member : {"pause-ns", "prepare-ns", "seal-ns", "in-flight"}) {
+      if (const json::value* value = data.if_contains(member)) report.emplace(member, *value);
     }
   }
   co_return report;
