@@ -9,6 +9,7 @@
 #include "base/check.h"
 #include "drivers/file/file_driver.h"
 #include "drivers/null/null_driver.h"
+#include "drivers/qcow2/driver.h"
 #include "drivers/raw/raw_driver.h"
 
 namespace firn::block {
@@ -61,6 +62,7 @@ void Lab::register_all(Registry& registry) const {
   file::register_drivers(registry);
   raw::register_drivers(registry);
   null::register_drivers(registry);
+  qcow2::register_drivers(registry);
   register_fake_format(registry, fake_alignment_);
 }
 

@@ -39,6 +39,12 @@ bool is_same_file(const async::FileStat& a, const async::FileStat& b) {
   return a.device == b.device && a.inode == b.inode;
 }
 
+std::string plain_path(std::string filename) {
+  constexpr std::string_view kFilePrefix = "file:";
+  if (filename.starts_with(kFilePrefix)) filename.erase(0, kFilePrefix.size());
+  return filename;
+}
+
 PreparedOverlay::PreparedOverlay(OverlayPlan plan)
     : plan_(std::move(plan)), user_(EdgeRole::kRoot, nullptr, "the snapshot") {}
 
@@ -88,7 +94,7 @@ Task<Result<>> PreparedOverlay::run() {
 Task<Result<const DriverEntry*>> PreparedOverlay::check_format() const {
   const DriverEntry* format = plan_.registry.find(plan_.format);
   const bool creates = plan_.mode != SnapshotMode::kExisting;
-  if (format == nullptr || format->is_protocol || (creates && format->create == nullptr)) {
+  if (format == nullptr) {
     const char* text = creates ? "Unknown file format '{}'" : "Unknown driver '{}'";
     co_return base::fail(
         base::Error(ErrorKind::kInvalidBlockFormat, fmt::format(fmt::runtime(text), plan_.format))
@@ -100,6 +106,11 @@ Task<Result<const DriverEntry*>> PreparedOverlay::check_format() const {
         creates ? fmt::format("Backing file not supported for file format '{}'", plan_.format)
                 : "The overlay does not support backing images");
   }
+  if (creates && format->create == nullptr) {
+    co_return base::fail(
+        ErrorKind::kUnsupported,
+        fmt::format("Format driver '{}' does not support image creation", plan_.format));
+  }
   co_return format;
 }
 
@@ -107,10 +118,7 @@ Task<Result<>> PreparedOverlay::find_path() {
   // Speaks up for a protocol that is not here, and takes "file:" away.
   NodeSpec spec = CO_TRY(co_await file_spec(plan_.registry, plan_.path, {}));
   (void)spec;
-  constexpr std::string_view kFilePrefix = "file:";
-  std::string path = plan_.path;
-  if (path.starts_with(kFilePrefix)) path.erase(0, kFilePrefix.size());
-  auto real = co_await files().real_path(path);
+  auto real = co_await files().real_path(plain_path(plan_.path));
   if (!real) co_return base::fail(could_not_create(plan_.path, std::move(real).error()));
   path_ = std::move(*real);
   directory_ = path_.substr(0, path_.rfind('/') + 1);
@@ -144,6 +152,10 @@ Task<Result<>> PreparedOverlay::check_not_in_use(const async::FileStat& stat) co
     co_return base::fail(
         ErrorKind::kOpenFileFailed,
         "Error: Trying to create an image with the same filename as the backing file");
+  }
+  if (!plan_.may_exist) {
+    co_return base::fail(
+        base::Error::from_errno(EEXIST, fmt::format("Could not create '{}'", plan_.path)));
   }
   for (const FileInUse& used : plan_.files_in_use) {
     if (!is_same_file(used.stat, stat)) continue;

@@ -27,8 +27,12 @@ struct OverlayPlan {
   std::string node_name;  // empty: made up
   SnapshotMode mode = SnapshotMode::kAbsolutePaths;
   Graph::CreateOptions create_options;
-  std::vector<FileInUse> files_in_use;
+  bool may_exist = false;  // false: a file that is there is somebody's of this very moment
+  std::vector<FileInUse> files_in_use;  // where it may exist: all that are open here
 };
+
+// `filename` without the prefix "file:".
+std::string plain_path(std::string filename);
 
 // True if both are one file, or one block device.
 bool is_same_file(const async::FileStat& a, const async::FileStat& b);

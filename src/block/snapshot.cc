@@ -142,7 +142,7 @@ class Snapshot {
   Result<> check_overlay_name() const {
     const std::string& name = request_.overlay_node_name;
     if (name.empty()) {
-      if (request_.node_name.empty() || !request_.device.empty()) return {};
+      if (request_.node_name.empty()) return {};
       return base::fail(ErrorKind::kInvalidArgument, "New overlay node-name missing");
     }
     if (graph_.find_node(name) != nullptr || graph_.find_device(name) != nullptr) {
@@ -168,6 +168,12 @@ class Snapshot {
         if (!given) plan.create_options.push_back(option);
       }
     }
+    // A file that does not exist is in nobody's use, and if one appears it is refused: a long
+    // chain is not asked file by file for nothing.
+    auto& files = async::Loop::current().files();
+    const std::string path = plain_path(request_.overlay_path);
+    plan.may_exist = (co_await files.stat(path)).has_value();
+    if (!plan.may_exist) co_return std::move(plan);
     for (Node* node : graph_.nodes()) {
       auto stat = co_await async::call_on(node->home(), identity_of(*node));
       if (stat) plan.files_in_use.push_back({node->name(), *stat});

@@ -1,6 +1,8 @@
 #include "block/snapshot.h"
 
+#include <cstdio>
 #include <filesystem>
+#include <optional>
 #include <vector>
 
 #include "block/lab.h"
@@ -129,6 +131,8 @@ TEST_F(SnapshotTest, ErrorsComeInOrderWithTheirTexts) {
   unnamed.device.clear();
   unnamed.node_name = "a";
   EXPECT_EQ(error_of(unnamed), "New overlay node-name missing");
+  unnamed.device = "vda";
+  EXPECT_EQ(error_of(unnamed), "New overlay node-name missing");
   EXPECT_EQ(error_of(request("s1", "a")), "New overlay node-name already in use");
 
   auto bogus = request("s1");
@@ -140,6 +144,8 @@ TEST_F(SnapshotTest, ErrorsComeInOrderWithTheirTexts) {
   EXPECT_EQ(format.error().data().at(0), (std::pair<std::string, std::string>("name", "bogus")));
   bogus.format = "raw";
   EXPECT_EQ(error_of(bogus), "Backing file not supported for file format 'raw'");
+  bogus.format = "file";
+  EXPECT_EQ(error_of(bogus), "Backing file not supported for file format 'file'");
 
   auto protocol = request("s1");
   protocol.overlay_path = "nope:disk";
@@ -423,6 +429,162 @@ TEST_F(PivotTest, AFlushThatFailedDuringTheSealFailsIt) {
   ASSERT_TRUE(wait_for([&] { return report.has_value(); }));
   ASSERT_FALSE(report->has_value());
   EXPECT_TRUE(base_->seal_failed);
+}
+
+// With qcow2, before QEMU's own tools -------------------------------------------------------------
+
+class Qcow2SnapshotTest : public Lab {
+ protected:
+  void SetUp() override {
+    if (shell("qemu-img --version").status != 0) GTEST_SKIP() << "qemu-img is not installed";
+    ASSERT_EQ(shell("qemu-img create -q -f qcow2 " + path("base") + " 16M").status, 0);
+    NodeOptions options;
+    options.unmap = true;
+    base_ = add(spec("a", "qcow2", path("base"), options));
+    ASSERT_TRUE(run(graph_->add_device("vda", "a")));
+    ASSERT_TRUE(attach(root_, base_, kWrite));
+  }
+  void TearDown() override { detach(root_); }
+
+  SnapshotRequest request(const std::string& name) {
+    SnapshotRequest request;
+    request.device = "vda";
+    request.overlay_path = path(name);
+    request.overlay_node_name = name;
+    return request;
+  }
+  std::string peer(const std::string& flags, const std::string& command, const std::string& image) {
+    return shell("qemu-io " + flags + " -f qcow2 -c '" + command + "' " + path(image)).text;
+  }
+  void close_all() {
+    detach(root_);
+    ASSERT_TRUE(run(graph_->remove_device("vda")));
+    while (!graph_->nodes().empty()) {
+      const auto nodes = graph_->nodes();
+      for (auto node = nodes.rbegin(); node != nodes.rend(); ++node) {
+        if (run(graph_->remove_node((*node)->name()))) break;
+      }
+    }
+  }
+
+  Node* base_ = nullptr;
+  Root root_{"block export 'e0'"};
+};
+
+// Writes a pattern all over the disk, again and again, until it is told to end.
+Task<void> write_on(Root& root, const bool& end, uint64_t& written) {
+  uint64_t i = 0;
+  while (!end) {
+    std::string bytes(4096, static_cast<char>('a' + i % 26));
+    const IoVec iov(bytes.data(), bytes.size());
+    const uint64_t offset = (i * 7919 % 2048) * 4096 + (8 << 20);
+    const auto result = co_await root.write(offset, iov, flag::kNone);
+    EXPECT_TRUE(result.has_value()) << result.error().text();
+    if (i % 64 == 0) EXPECT_TRUE((co_await root.flush()).has_value());
+    ++written;
+    ++i;
+    co_await async::Loop::current().yield();
+  }
+}
+Task<void> set_flag(bool& flag) {
+  flag = true;
+  co_return;
+}
+
+TEST_F(Qcow2SnapshotTest, AChainTakenUnderLoadPassesItsChecksAndKeepsEachMoment) {
+  bool end = false;
+  bool ended = false;
+  uint64_t written = 0;
+  async::start_on(graph_->default_io_loop(), write_on(root_, end, written),
+                  [&ended] { ended = true; });
+  for (int i = 1; i <= 4; ++i) {
+    ASSERT_TRUE(write(root_, 0, 3000, static_cast<char>('0' + i)));
+    const auto report = snapshot(request("s" + std::to_string(i)));
+    ASSERT_TRUE(report) << report.error().text();
+  }
+  run_io(set_flag(end));
+  const auto has_ended = [](const bool& ended) -> Task<bool> { co_return ended; };
+  while (!run_io(has_ended(ended))) {
+  }
+  EXPECT_GT(written, 0u);
+  ASSERT_TRUE(write(root_, 0, 3000, '5'));
+  close_all();
+  const std::vector<std::string> layers = {"base", "s1", "s2", "s3", "s4"};
+  for (size_t i = 0; i < layers.size(); ++i) {
+    const Output check = shell("qemu-img check " + path(layers[i]));
+    EXPECT_EQ(check.status, 0) << check.text;
+    EXPECT_NE(check.text.find("No errors were found"), std::string::npos) << check.text;
+    const std::string read =
+        peer("-r", "read -P " + std::to_string('1' + static_cast<int>(i)) + " 0 3000", layers[i]);
+    EXPECT_EQ(read.find("failed"), std::string::npos) << read;
+    EXPECT_NE(read.find("read 3000/3000"), std::string::npos) << read;
+  }
+  const std::string info = shell("qemu-img info " + path("s1")).text;
+  EXPECT_NE(info.find("extended l2: true"), std::string::npos) << info;
+  EXPECT_NE(info.find("backing file: " + path("base")), std::string::npos) << info;
+  EXPECT_NE(info.find("backing file format: qcow2"), std::string::npos) << info;
+}
+
+TEST_F(Qcow2SnapshotTest, TheFrozenImageIsOpenToReadersOnlyAndTheOverlayToNobody) {
+  ASSERT_TRUE(write(root_, 0, 512, 'A'));
+  EXPECT_NE(peer("-r", "read 0 512", "base").find("Failed to get shared \"write\" lock"),
+            std::string::npos);
+  ASSERT_TRUE(snapshot(request("s1")));
+  EXPECT_NE(peer("-r", "read -P 65 0 512", "base").find("read 512/512"), std::string::npos);
+  EXPECT_NE(peer("", "write 0 512", "base").find("Failed to get \"write\" lock"),
+            std::string::npos);
+  EXPECT_NE(peer("-r", "read 0 512", "s1").find("Failed to get shared \"write\" lock"),
+            std::string::npos);
+}
+
+TEST_F(Qcow2SnapshotTest, PlainOverlaysIfAskedFor) {
+  auto plain = request("s1");
+  plain.overlay_options = {{"extended_l2", "off"}};
+  ASSERT_TRUE(snapshot(plain));
+  graph_->overlay_defaults.clear();
+  ASSERT_TRUE(snapshot(request("s2")));
+  for (const char* name : {"s1", "s2"}) {
+    const std::string info = shell("qemu-img info -U " + path(name)).text;
+    EXPECT_NE(info.find("extended l2: false"), std::string::npos) << info;
+  }
+  auto unknown = request("s3");
+  unknown.overlay_options = {{"bogus", "on"}};
+  EXPECT_FALSE(snapshot(unknown));
+  EXPECT_FALSE(exists("s3"));
+}
+
+TEST_F(Qcow2SnapshotTest, AnImageMadeByQemuImgServesAsOverlay) {
+  ASSERT_EQ(
+      shell("cd " + folder_ + " && qemu-img create -q -f qcow2 -b base -F qcow2 -u s1 16M").status,
+      0);
+  auto wanted = request("s1");
+  wanted.mode = SnapshotMode::kExisting;
+  const auto report = snapshot(wanted);
+  ASSERT_TRUE(report) << report.error().text();
+  make_file("raw", 16 << 20);
+  wanted = request("raw");
+  wanted.mode = SnapshotMode::kExisting;
+  EXPECT_EQ(snapshot(wanted).error().text(), "Image is not in qcow2 format");
+}
+
+TEST_F(Qcow2SnapshotTest, AnImageThatAnotherProgramHoldsIsNotTouched) {
+  ASSERT_EQ(shell("qemu-img create -q -f qcow2 " + path("other") + " 16M").status, 0);
+  FILE* holder = ::popen(
+      ("exec qemu-io -f qcow2 " + path("other") + " >" + path("out") + " 2>&1").c_str(), "w");
+  ASSERT_NE(holder, nullptr);
+  std::fputs("read 0 512\n", holder);
+  std::fflush(holder);
+  for (int i = 0; i < 1000 && content("out", 0, 1000).find("read 512/512") == std::string::npos;
+       ++i) {
+    shell("sleep 0.01");
+  }
+  const auto taken = snapshot(request("other"));
+  std::fputs("quit\n", holder);
+  ::pclose(holder);
+  ASSERT_FALSE(taken);
+  EXPECT_EQ(taken.error().text(), "Failed to get \"write\" lock");
+  EXPECT_EQ(taken.error().kind(), ErrorKind::kOpenFileFailed);
+  EXPECT_EQ(shell("qemu-img check " + path("other")).status, 0);
 }
 
 }  // namespace
