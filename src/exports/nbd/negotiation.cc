@@ -77,7 +77,8 @@ std::string_view option_name(uint32_t option) {
   return "unknown";
 }
 
-// One client's handshake.
+// One client's handshake. Whoever can connect can break it, so that breaking it is not worth a
+// warning.
 class Negotiation final {
  public:
   Negotiation(async::Stream& stream, ExportDirectory& exports, NegotiationLimits limits)
@@ -154,8 +155,8 @@ async::Task<bool> Negotiation::greet() {
   if (!co_await receive(answer.data(), answer.size())) co_return false;
   const auto flags = base::load_be<uint32_t>(answer.data());
   if ((flags & ~client_flag::kKnown) != 0) {
-    base::log_warning(
-        fmt::format("nbd: {} set unknown client flags 0x{:x}", stream_.peer_name(), flags));
+    base::log_line(base::LogLevel::kDebug, fmt::format("nbd: {} set unknown client flags 0x{:x}",
+                                                       stream_.peer_name(), flags));
     co_return false;
   }
   fixed_ = (flags & client_flag::kFixedNewstyle) != 0;
@@ -168,12 +169,14 @@ async::Task<Negotiation::Step> Negotiation::take_option() {
   if (!co_await receive(head.data(), head.size())) co_return Step::kLeave;
   const OptionHeader header = OptionHeader::load(head.data());
   if (header.magic != kOptionMagic) {
-    base::log_warning(fmt::format("nbd: {} sent an option without its magic", stream_.peer_name()));
+    base::log_line(base::LogLevel::kDebug,
+                   fmt::format("nbd: {} sent an option without its magic", stream_.peer_name()));
     co_return Step::kLeave;
   }
   total_bytes_ += header.length;
   if (++option_count_ > limits_.options || total_bytes_ > limits_.total_bytes) {
-    base::log_warning(fmt::format("nbd: {} negotiates without an end", stream_.peer_name()));
+    base::log_line(base::LogLevel::kDebug,
+                   fmt::format("nbd: {} negotiates without an end", stream_.peer_name()));
     co_return Step::kLeave;
   }
   if (header.length > limits_.option_bytes) {

@@ -95,7 +95,7 @@ TEST_F(PeerTest, NbdcopyThereAndBack) {
   expect_success("cmp " + source + " " + path("disk.img"));
   expect_success("nbdcopy " + quoted_uri() + " " + path("back"));
   expect_success("cmp " + source + " " + path("back"));
-  expect_success("nbdcopy --synchronous --request-size=4096 " + quoted_uri() + " " + path("b2"));
+  expect_success("nbdcopy --synchronous --request-size=65536 " + quoted_uri() + " " + path("b2"));
   expect_success("cmp " + source + " " + path("b2"));
 }
 

@@ -15,9 +15,16 @@ namespace {
 constexpr size_t kInputBytes = 128 << 10;
 // After so many requests the others on this loop have their turn.
 constexpr unsigned kRequestsPerGo = 64;
+constexpr unsigned kRequestsPerLook = 8;  // at the clock
 // One send takes no more than this; the kernel's limit is 1024 pieces.
 constexpr size_t kBatchPieces = 1000;
 constexpr uint64_t kBatchBytes = uint64_t{4} << 20;
+
+// Memory that a request needs for what it carries or asks for.
+uint64_t data_bytes(const RequestHeader& request) {
+  const bool has_data = request.command == Command::kRead || request.command == Command::kWrite;
+  return has_data ? request.length : 0;
+}
 
 struct LingerTimer : async::Timer {
   Session* session = nullptr;
@@ -140,43 +147,53 @@ async::Task<void> Session::receive_requests() {
     }
     begin_ += RequestHeader::kBytes;
     if (request.command == Command::kDisconnect) co_return;
-    if (!co_await take_request(request)) co_return;
-    if (++taken % kRequestsPerGo == 0 || loop_.turn_is_over()) co_await loop_.yield();
+    if (!take_at_once(request) && !co_await take_request(request)) co_return;
+    if (++taken % kRequestsPerLook == 0 && (taken % kRequestsPerGo == 0 || loop_.turn_is_over())) {
+      co_await loop_.yield();
+    }
   }
 }
 
-// False when the client is gone.
+// The way of almost every request: it is right, there is room, and all of it is here. False if it
+// is not so; nothing has happened then.
+bool Session::take_at_once(const RequestHeader& request) {
+  const uint64_t payload = payload_bytes(request);
+  if (payload > buffered() || !check_request(request, agreement_)) return false;
+  const uint64_t held_bytes = data_bytes(request);
+  if (!has_room(held_bytes)) return false;
+  Buffer data;
+  if (held_bytes != 0 && !(data = pool_.take(held_bytes))) return false;
+  if (payload != 0) {
+    std::memcpy(data.data(), input_.data() + begin_, payload);
+    begin_ += payload;
+  }
+  Exchange& exchange = take_exchange(request, held_bytes);
+  exchange.data = std::move(data);
+  request_scope_.spawn(serve(exchange));
+  return true;
+}
+
+// As take_at_once, for requests that have to wait or are refused. False when the client is gone.
 async::Task<bool> Session::take_request(RequestHeader request) {
   if (const Verdict verdict = check_request(request, agreement_); !verdict) {
     co_return co_await refuse_request(request, verdict.error, verdict.reason);
   }
-  const bool has_data = (request.command == Command::kRead || request.command == Command::kWrite) &&
-                        request.length != 0;
-  const uint64_t held_bytes = has_data ? request.length : 0;
+  const uint64_t held_bytes = data_bytes(request);
   while (!has_room(held_bytes)) {
     co_await room_.wait();
     if (broken_) co_return false;
   }
-  Exchange& exchange = take_exchange(request, held_bytes);
-  if (has_data) {
-    exchange.data = pool_.take(request.length);
-    if (!exchange.data) {
-      if (!co_await drop_payload(payload_bytes(request))) {
-        release(&exchange);
-        co_return false;
-      }
-      reply_error(exchange, WireError::kNoMem, "no memory for the request's data");
-      co_return true;
-    }
+  Buffer data;
+  if (held_bytes != 0 && !(data = pool_.take(held_bytes))) {
+    co_return co_await refuse_request(request, WireError::kNoMem,
+                                      "no memory for the request's data");
   }
-  if (request.command == Command::kWrite && has_data) {
-    if (buffered() >= request.length) {
-      std::memcpy(exchange.data.data(), input_.data() + begin_, request.length);
-      begin_ += request.length;
-    } else if (!co_await receive_payload(exchange.data.data(), request.length)) {
-      release(&exchange);
-      co_return false;
-    }
+  Exchange& exchange = take_exchange(request, held_bytes);
+  exchange.data = std::move(data);
+  const uint64_t payload = payload_bytes(request);
+  if (payload != 0 && !co_await receive_payload(exchange.data.data(), payload)) {
+    release(&exchange);
+    co_return false;
   }
   request_scope_.spawn(serve(exchange));
   co_return true;

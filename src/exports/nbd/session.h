@@ -55,6 +55,7 @@ class Session final {
   async::Task<bool> receive_more();
   async::Task<bool> receive_payload(std::byte* to, uint64_t length);
   async::Task<bool> drop_payload(uint64_t length);
+  bool take_at_once(const RequestHeader& request);
   async::Task<bool> take_request(RequestHeader request);
   async::Task<bool> refuse_request(RequestHeader request, WireError error, std::string_view reason);
   bool has_room(uint64_t bytes) const;
