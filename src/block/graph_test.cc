@@ -143,6 +143,15 @@ TEST_F(GraphTest, ReadOnlyNodesHaveNoWriters) {
   EXPECT_EQ(attached.error().kind(), ErrorKind::kReadOnly);
 }
 
+TEST_F(GraphTest, OptionsThatContradictEachOtherAreRefused) {
+  make_file("a.raw", 4096);
+  EXPECT_EQ(add_error(spec("a", "raw", path("a.raw"), {.force_share = true})),
+            "force-share=on can only be used with read-only images");
+  EXPECT_EQ(add_error(spec("a", "raw", path("a.raw"), {.detect_zeroes = DetectZeroes::kUnmap})),
+            "setting detect-zeroes to unmap is not allowed without setting discard operation to "
+            "unmap");
+}
+
 TEST_F(GraphTest, Devices) {
   make_file("a.raw", 4096);
   Node* a = add(spec("a", "raw", path("a.raw")));

@@ -43,6 +43,19 @@ struct NewNode {
   NewNode& operator=(const NewNode&) = delete;
 };
 
+Result<> check_options(const NodeOptions& options) {
+  if (options.force_share && !options.read_only) {
+    return base::fail(ErrorKind::kInvalidArgument,
+                      "force-share=on can only be used with read-only images");
+  }
+  if (options.detect_zeroes == DetectZeroes::kUnmap && !options.unmap) {
+    return base::fail(ErrorKind::kInvalidArgument,
+                      "setting detect-zeroes to unmap is not allowed without setting discard "
+                      "operation to unmap");
+  }
+  return {};
+}
+
 class Opener {
  public:
   Opener(const Registry& registry, OpenedTree& tree) : registry_(registry), tree_(tree) {}
@@ -61,6 +74,7 @@ class Opener {
                              fmt::format("Duplicate nodes with node-name='{}'", spec.node_name));
       }
     }
+    CO_TRY(check_options(spec.options));
     if (!entry->is_protocol && !spec.file.has_value()) {
       co_return base::fail(ErrorKind::kInvalidArgument, "Parameter 'file' is missing");
     }

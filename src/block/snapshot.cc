@@ -81,7 +81,10 @@ Task<Result<>> seal_steps(Node& old_head) {
 }
 
 Task<Result<>> seal(Node& old_head, Node& overlay) {
-  if (old_head.read_only()) co_return Result<>();
+  if (old_head.read_only()) {
+    (void)update_permissions(old_head);  // nobody may write to it any more; who did before, may
+    co_return Result<>();
+  }
   auto result = co_await seal_steps(old_head);
   if (result) {
     overlay.unsealed_below = nullptr;

@@ -118,6 +118,22 @@ TEST_F(SnapshotTest, ANodeWithoutUsersJustGetsAHead) {
   ASSERT_TRUE(write(root_, 0, 512, 'B'));
 }
 
+TEST_F(SnapshotTest, AReadOnlyHeadGetsAReadOnlyOverlay) {
+  make_image("ro", kSize);
+  Node* node = add(spec("ro", "fake", path("ro"), {.read_only = true}));
+  Root reader("block export 'e1'");
+  ASSERT_TRUE(attach(reader, node, kRead));
+  auto wanted = request("s1");
+  wanted.device.clear();
+  wanted.node_name = "ro";
+  ASSERT_TRUE(snapshot(std::move(wanted)));
+  EXPECT_TRUE(graph_->find_node("s1")->read_only());
+  EXPECT_EQ(reader.head(), graph_->find_node("s1"));
+  EXPECT_EQ(read(reader, 0, 1), std::string(1, '\0'));
+  ASSERT_TRUE(flush(reader));
+  detach(reader);
+}
+
 TEST_F(SnapshotTest, ErrorsComeInOrderWithTheirTexts) {
   auto nobody = request("s1");
   nobody.device = "X";
