@@ -74,8 +74,7 @@ class QmpTest(firn_test.Case):
                 (b'{"execute": "block_resize", "arguments": {"node-name": "disk0", "size": "1"}}',
                  "GenericError", "Invalid parameter type for 'size', expected: integer"),
                 (b'{"execute": "nbd-server-start", "arguments": {"addr": {"type": "bogus"}}}',
-                 "GenericError", "Parameter 'addr.type' does not accept value 'bogus'"
-                 if not against_peer() else "Parameter 'type' does not accept value 'bogus'"),
+                 "GenericError", "Parameter 'type' does not accept value 'bogus'"),
                 (b'{"execute": "blockdev-add", "arguments": {"driver": "qcow2", "node-name": "n"}}',
                  "GenericError", "Parameter 'file' is missing"),
                 (b"{'execute': 'nope'}", "CommandNotFound", "The command nope has not been found")):

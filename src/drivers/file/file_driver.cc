@@ -242,6 +242,7 @@ class FileDriver final : public block::Driver {
     facts.format = setup_.name;
     facts.virtual_size_bytes = size_bytes();
     facts.actual_size_bytes = stat.allocated_bytes;
+    facts.dirty = false;
     co_return facts;
   }
   Task<Result<async::FileStat>> identity() override { co_return co_await file_->stat(); }

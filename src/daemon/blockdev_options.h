@@ -1,0 +1,15 @@
+// From the schema's BlockdevOptions to the block layer's NodeSpec.
+#pragma once
+
+#include "api/types.h"
+#include "base/result.h"
+#include "block/registry.h"
+
+namespace firn::daemon {
+
+// Every member is honoured or refused by its name. A node inside another one takes over what
+// block::inherited_options says, where it does not say otherwise itself. Whether node-name is
+// there and free, and whether references lead anywhere, is Graph::add_node's matter.
+base::Result<block::NodeSpec> node_spec(const api::BlockdevOptions& options);
+
+}  // namespace firn::daemon

@@ -1,0 +1,147 @@
+#include "daemon/daemon.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <boost/json/object.hpp>
+#include <chrono>
+#include <utility>
+
+#include "api/codec.h"
+#include "api/keyval.h"
+#include "daemon/chardev.h"
+#include "drivers/file/file_driver.h"
+#include "drivers/null/null_driver.h"
+#include "drivers/qcow2/driver.h"
+#include "drivers/raw/raw_driver.h"
+
+namespace firn::daemon {
+namespace {
+
+using async::Task;
+using base::ErrorKind;
+using base::fail;
+using base::JsonValue;
+using base::Result;
+
+// How long a monitor's client that does not read keeps the end waiting.
+constexpr auto kDrainPatience = std::chrono::seconds(2);
+
+// An option's argument as the schema's type.
+template <typename T>
+Result<T> decode_option(std::string_view text, std::string_view implied_key = {}) {
+  api::InputMode mode;
+  JsonValue value = TRY(api::parse_option(text, implied_key, mode));
+  return api::decode_as<T>(value, mode);
+}
+
+// Types of objects that QEMU has, so that they are refused as what they are.
+constexpr auto kOtherObjects = std::to_array<std::string_view>(
+    {"authz-list", "authz-list-file", "authz-pam", "authz-simple", "main-loop", "pr-manager-helper",
+     "secret", "secret_keyring", "thread-context", "throttle-group", "tls-cipher-suites",
+     "tls-creds-anon", "tls-creds-psk", "tls-creds-x509"});
+
+Result<api::ObjectOptions> decode_object_option(const std::string& text) {
+  api::InputMode mode;
+  JsonValue value = TRY(api::parse_option(text, "qom-type", mode));
+  if (const JsonValue* type =
+          value.is_object() ? value.get_object().if_contains("qom-type") : nullptr;
+      type != nullptr && type->is_string()) {
+    std::string_view name(type->get_string().data(), type->get_string().size());
+    if (std::ranges::find(kOtherObjects, name) != kOtherObjects.end()) {
+      return fail(ErrorKind::kUnsupported,
+                  fmt::format("objects of type '{}' are not supported by firn", name));
+    }
+  }
+  return api::decode_as<api::ObjectOptions>(value, mode);
+}
+
+}  // namespace
+
+Task<Result<JsonValue>> ApiCommands::run(const api::CommandEntry& command,
+                                         boost::json::object arguments) {
+  return command.run(handlers, JsonValue(std::move(arguments)));
+}
+
+block::Registry make_registry() {
+  block::Registry registry;
+  file::register_drivers(registry);
+  null::register_drivers(registry);
+  raw::register_drivers(registry);
+  qcow2::register_drivers(registry);
+  return registry;
+}
+
+Result<std::unique_ptr<Daemon>> Daemon::create(async::Runtime& runtime, const Options& options) {
+  auto state = std::make_unique<block::NullStateStore>();
+  auto graph = TRY(block::Graph::create(runtime, make_registry(), *state));
+  if (options.plain_overlays) graph->overlay_defaults.erase("qcow2");
+  return std::unique_ptr<Daemon>(new Daemon(std::move(state), std::move(graph)));
+}
+
+Daemon::Daemon(std::unique_ptr<block::StateStore> state, std::unique_ptr<block::Graph> graph)
+    : state_(std::move(state)),
+      graph_(std::move(graph)),
+      exports_(*graph_, events_),
+      block_handlers_(*graph_, events_),
+      device_handlers_(*graph_),
+      export_handlers_(exports_),
+      object_handlers_(*graph_),
+      control_handlers_(commands_, [this] { ask_to_end(); }),
+      monitors_(commands_, events_) {
+  commands_.handlers = {.control = &control_handlers_,
+                        .block_core = &block_handlers_,
+                        .block_export = &export_handlers_,
+                        .block_device = &device_handlers_,
+                        .qom = &object_handlers_};
+}
+
+Daemon::~Daemon() = default;
+
+void Daemon::ask_to_end() {
+  startup_.cancel();
+  end_.set();
+}
+
+Task<Result<>> Daemon::carry_out(Option option) {
+  auto done = co_await run_action(option);
+  if (!done) co_return fail(std::move(done).error().with_context(option.shown()));
+  co_return Result<>();
+}
+
+Task<Result<>> Daemon::run_action(const Option& option) {
+  switch (option.kind) {
+    case OptionKind::kBlockdev:
+      co_return co_await block_handlers_.blockdev_add(
+          CO_TRY(decode_option<api::BlockdevOptions>(option.text, "driver")));
+    case OptionKind::kChardev:
+      co_return co_await monitors_.add_chardev(CO_TRY(parse_chardev(option.text)),
+                                               startup_.token());
+    case OptionKind::kDevice:
+      co_return co_await device_handlers_.block_device_add(
+          CO_TRY(decode_option<api::BlockDeviceAddArgs>(option.text)));
+    case OptionKind::kExport:
+      co_return co_await exports_.add(
+          CO_TRY(decode_option<api::BlockExportOptions>(option.text, "type")));
+    case OptionKind::kMonitor:
+      co_return monitors_.add_monitor(
+          CO_TRY(decode_option<api::MonitorOptions>(option.text, "chardev")));
+    case OptionKind::kNbdServer:
+      co_return co_await export_handlers_.start_server(
+          CO_TRY(decode_option<api::NbdServerOptions>(option.text)));
+    case OptionKind::kObject:
+      co_return co_await object_handlers_.object_add(CO_TRY(decode_object_option(option.text)));
+  }
+  co_return Result<>();
+}
+
+Task<Result<>> Daemon::stop() {
+  co_await monitors_.drain(kDrainPatience);
+  co_await exports_.close();
+  auto closed = co_await graph_->close();
+  co_await monitors_.close();
+  co_return closed;
+}
+
+}  // namespace firn::daemon

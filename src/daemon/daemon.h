@@ -1,0 +1,80 @@
+// Daemon: everything that firnd is made of, from the command line's actions to the orderly end.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "api/commands.h"
+#include "async/runtime.h"
+#include "async/sync.h"
+#include "async/task.h"
+#include "base/result.h"
+#include "block/graph.h"
+#include "block/state_store.h"
+#include "daemon/exports.h"
+#include "daemon/handlers.h"
+#include "daemon/monitors.h"
+#include "daemon/options.h"
+#include "qmp/commands.h"
+#include "qmp/events.h"
+
+namespace firn::daemon {
+
+// The generated dispatch table, as sessions see it.
+class ApiCommands final : public qmp::Commands {
+ public:
+  api::CommandHandlers handlers;  // set before the first run()
+
+  const api::CommandEntry* find(std::string_view name) const override {
+    return api::find_command(name);
+  }
+  async::Task<base::Result<base::JsonValue>> run(const api::CommandEntry& command,
+                                                 boost::json::object arguments) override;
+};
+
+// The formats, protocols and null devices of this program.
+block::Registry make_registry();
+
+// Belongs to the control loop.
+class Daemon final {
+ public:
+  // Errors: those of Graph::create.
+  static base::Result<std::unique_ptr<Daemon>> create(async::Runtime& runtime,
+                                                      const Options& options);
+  ~Daemon();  // stopped
+
+  // Carries one option of the command line out. Errors are complete: "--blockdev TEXT: ...".
+  async::Task<base::Result<>> carry_out(Option option);
+
+  qmp::Commands& commands() { return commands_; }
+  qmp::EventHub& events() { return events_; }
+
+  // The wish to end, by a signal or by the command `quit`. Whoever waits at startup is released.
+  void ask_to_end();
+  async::Task<void> wait_for_end() { return end_.wait(); }
+  bool end_is_asked() const { return end_.is_set(); }
+
+  // In order: no more commands, exports closed, images flushed and closed, monitors closed. Called
+  // once, after carry_out has returned. The first error of closing an image.
+  async::Task<base::Result<>> stop();
+
+ private:
+  Daemon(std::unique_ptr<block::StateStore> state, std::unique_ptr<block::Graph> graph);
+  async::Task<base::Result<>> run_action(const Option& option);
+
+  std::unique_ptr<block::StateStore> state_;
+  std::unique_ptr<block::Graph> graph_;
+  async::Event end_;
+  async::CancelSource startup_;
+  qmp::EventHub events_;
+  Exports exports_;
+  ApiCommands commands_;
+  BlockHandlers block_handlers_;
+  DeviceHandlers device_handlers_;
+  ExportHandlers export_handlers_;
+  ObjectHandlers object_handlers_;
+  ControlHandlers control_handlers_;
+  Monitors monitors_;
+};
+
+}  // namespace firn::daemon

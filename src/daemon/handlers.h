@@ -1,0 +1,99 @@
+// The handlers of QMP's commands: each turns what the schema's types say into calls of the block
+// layer, the exports and the objects, and back. One class for each module of the schema; the
+// command line's options use them too.
+//
+// All belong to the control loop. What they refer to outlives them.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "api/commands.h"
+#include "block/graph.h"
+#include "daemon/exports.h"
+#include "qmp/commands.h"
+#include "qmp/events.h"
+
+namespace firn::daemon {
+
+class BlockHandlers final : public api::BlockCoreCommands {
+ public:
+  BlockHandlers(block::Graph& graph, qmp::EventHub& events) : graph_(graph), events_(events) {}
+
+  async::Task<base::Result<>> blockdev_add(api::BlockdevOptions args) override;
+  async::Task<base::Result<>> blockdev_del(api::BlockdevDelArgs args) override;
+  async::Task<base::Result<std::vector<api::BlockDeviceInfo>>> query_named_block_nodes(
+      api::QueryNamedBlockNodesArgs args) override;
+  async::Task<base::Result<std::vector<api::BlockInfo>>> query_block() override;
+  async::Task<base::Result<>> block_resize(api::BlockResizeArgs args) override;
+  async::Task<base::Result<>> blockdev_snapshot_sync(api::BlockdevSnapshotSync args) override;
+
+ private:
+  block::Graph& graph_;
+  qmp::EventHub& events_;
+};
+
+class DeviceHandlers final : public api::BlockDeviceCommands {
+ public:
+  explicit DeviceHandlers(block::Graph& graph) : graph_(graph) {}
+
+  async::Task<base::Result<>> block_device_add(api::BlockDeviceAddArgs args) override;
+  async::Task<base::Result<>> block_device_del(api::BlockDeviceDelArgs args) override;
+
+ private:
+  block::Graph& graph_;
+};
+
+class ExportHandlers final : public api::BlockExportCommands {
+ public:
+  explicit ExportHandlers(Exports& exports) : exports_(exports) {}
+
+  async::Task<base::Result<>> nbd_server_start(api::NbdServerStartArgs args) override;
+  async::Task<base::Result<>> nbd_server_stop() override;
+  async::Task<base::Result<>> block_export_add(api::BlockExportOptions args) override;
+  async::Task<base::Result<>> block_export_del(api::BlockExportDelArgs args) override;
+  async::Task<base::Result<std::vector<api::BlockExportInfo>>> query_block_exports() override;
+
+  // --nbd-server: the same, with the address in its newer form.
+  async::Task<base::Result<>> start_server(api::NbdServerOptions options);
+
+ private:
+  Exports& exports_;
+};
+
+class ObjectHandlers final : public api::QomCommands {
+ public:
+  explicit ObjectHandlers(block::Graph& graph) : graph_(graph) {}
+
+  async::Task<base::Result<>> object_add(api::ObjectOptions args) override;
+  async::Task<base::Result<>> object_del(api::ObjectDelArgs args) override;
+
+ private:
+  block::Graph& graph_;
+};
+
+class ControlHandlers final : public api::ControlCommands {
+ public:
+  // `on_quit` is called once for each quit command; it only notes the wish. `commands` is what
+  // the human monitor's lines are carried out by.
+  ControlHandlers(qmp::Commands& commands, std::function<void()> on_quit)
+      : commands_(commands), on_quit_(std::move(on_quit)) {}
+
+  async::Task<base::Result<>> qmp_capabilities(api::QmpCapabilitiesArgs args) override;
+  async::Task<base::Result<api::VersionInfo>> query_version() override;
+  async::Task<base::Result<std::vector<api::CommandInfo>>> query_commands() override;
+  async::Task<base::Result<>> quit() override;
+  async::Task<base::Result<std::string>> human_monitor_command(
+      api::HumanMonitorCommandArgs args) override;
+  async::Task<base::Result<base::JsonValue>> query_qmp_schema() override;
+
+ private:
+  qmp::Commands& commands_;
+  std::function<void()> on_quit_;
+};
+
+// The version that clients are told: QEMU's, whose behaviour this is, and ours beside it.
+api::VersionInfo version_info();
+
+}  // namespace firn::daemon

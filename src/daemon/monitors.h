@@ -1,0 +1,46 @@
+// Monitors: the character devices and the monitors on them.
+//
+// Belongs to the control loop.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "api/types.h"
+#include "async/task.h"
+#include "base/result.h"
+#include "daemon/chardev.h"
+#include "qmp/commands.h"
+#include "qmp/events.h"
+#include "qmp/monitor.h"
+
+namespace firn::daemon {
+
+class Monitors final {
+ public:
+  // Both outlive this.
+  Monitors(qmp::Commands& commands, qmp::EventHub& events) : commands_(commands), events_(events) {}
+  Monitors(const Monitors&) = delete;
+  Monitors& operator=(const Monitors&) = delete;
+
+  // Errors: "Duplicate ID 'c' for chardev", and those of open_chardev.
+  async::Task<base::Result<>> add_chardev(ChardevSpec spec, async::CancelToken cancel);
+  // Serves clients from then on. Errors: `chardev "c" not found`, "Device 'c' is in use".
+  base::Result<> add_monitor(const api::MonitorOptions& options);
+
+  // As qmp::Monitor's, for all of them beside each other.
+  async::Task<void> drain(async::Duration patience);
+  async::Task<void> close();
+
+ private:
+  qmp::ClientFactory client_factory(const api::MonitorOptions& options);
+
+  qmp::Commands& commands_;
+  qmp::EventHub& events_;
+  std::map<std::string, std::unique_ptr<Chardev>, std::less<>> chardevs_;
+  std::vector<std::unique_ptr<qmp::Monitor>> monitors_;
+};
+
+}  // namespace firn::daemon
