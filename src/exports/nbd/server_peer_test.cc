@@ -184,6 +184,20 @@ TEST_F(PeerTest, FioVerifiesWhatItWrote) {
                  " --verify=crc32c --group_reporting");
 }
 
+TEST_F(PeerTest, TcpServesTheSame) {
+  NEED("nbdcopy");
+  stop();
+  auto started = call(Server::start({.address = async::SocketAddress::of_inet("127.0.0.1", "0")}));
+  ASSERT_TRUE(started.has_value()) << started.error().text();
+  server_ = std::move(*started);
+  serve(graph_->find_node("disk"), {.name = "tcp", .writable = true});
+  const std::string source = make_source();
+  const std::string tcp_uri = "nbd://" + server_->address().to_string() + "/tcp";
+  expect_success("nbdcopy " + source + " " + tcp_uri);
+  expect_success("nbdcopy " + tcp_uri + " " + path("back"));
+  expect_success("cmp " + source + " " + path("back"));
+}
+
 // Clients that are killed while they write: the others and the server go on.
 TEST_F(PeerTest, KilledClientsHurtNobody) {
   NEED("nbdcopy");

@@ -343,13 +343,5 @@ TEST_F(NbdServerTest, GarbageEndsOnlyItsOwnConnection) {
   EXPECT_EQ(enter().size, kSize);
 }
 
-TEST_F(NbdServerTest, ServesOnTcp) {
-  stop();
-  auto started = call(Server::start({.address = async::SocketAddress::of_inet("127.0.0.1", "0")}));
-  ASSERT_TRUE(started.has_value()) << started.error().text();
-  server_ = std::move(*started);
-  EXPECT_NE(server_->address().inet.port, "0");
-}
-
 }  // namespace
 }  // namespace firn::nbd
