@@ -1,0 +1,40 @@
+// What one seed tries: sizes, formats, clients, how the machine ends. Drawn once, from the seed.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "async/sim_random.h"
+
+namespace firn::sim {
+
+using CreateOptions = std::vector<std::pair<std::string, std::string>>;
+
+struct Plan {
+  uint64_t disk_sectors = 2048;
+  std::string base_format = "qcow2";
+  CreateOptions base_options;
+  bool unmap = true;         // discard=unmap
+  uint64_t cache_bytes = 0;  // of qcow2's tables; 0: as it likes
+  uint32_t disk_sector_bytes = 512;
+  uint32_t rounds = 3;  // lives of the daemon
+  uint32_t clients = 4;
+  uint32_t requests_per_client = 40;
+  uint32_t most_snapshots = 3;  // per round
+  uint64_t most_request_sectors = 64;
+  uint64_t hot_sectors = 256;  // where most requests go
+  double read_share = 0.2;
+  double flush_share = 0.1;
+  double zero_share = 0.1;
+  double discard_share = 0.05;
+  double fua_share = 0.1;
+
+  static Plan draw(uint64_t seed);
+  // For a new image: of any cluster size, refcount width and kind that goes together.
+  static CreateOptions draw_image(async::SimRandom& random, bool version_2);
+  std::string describe() const;
+};
+
+}  // namespace firn::sim

@@ -1,0 +1,115 @@
+#include "tests/sim/world.h"
+
+#include <utility>
+
+#include "drivers/file/file_driver.h"
+#include "drivers/qcow2/driver.h"
+#include "drivers/qcow2/options.h"
+#include "drivers/raw/raw_driver.h"
+
+namespace firn::sim {
+
+using async::Task;
+using base::Result;
+
+const char* phase_name(Phase phase) {
+  switch (phase) {
+    case Phase::kOpening:
+      return "opening";
+    case Phase::kServing:
+      return "serving";
+    case Phase::kPreparing:
+      return "preparing";
+    case Phase::kPivoting:
+      return "pivoting";
+    case Phase::kSealing:
+      return "sealing";
+    case Phase::kClosing:
+      return "closing";
+    case Phase::kClosed:
+      return "closed";
+  }
+  return "";
+}
+
+void Counters::add(const Counters& other) {
+  for (size_t i = 0; i < kPhases; ++i) power_cuts[i] += other.power_cuts[i];
+  for (const auto member :
+       {&Counters::kills, &Counters::orderly_ends, &Counters::writes, &Counters::zeroings,
+        &Counters::discards, &Counters::flushes, &Counters::reads, &Counters::snapshots,
+        &Counters::snapshots_recovered, &Counters::carried_requests, &Counters::images_checked,
+        &Counters::leaked_clusters, &Counters::frozen_layers_judged}) {
+    this->*member += other.*member;
+  }
+}
+
+World::World(uint64_t world_seed)
+    : seed(world_seed),
+      plan(Plan::draw(world_seed)),
+      machine(world_seed, async::SimOptions::varied(world_seed)),
+      disk(machine.add_disk({.sector_bytes = plan.disk_sector_bytes})),
+      oracle(world_seed, plan.disk_sectors) {
+  file::register_drivers(registry);
+  raw::register_drivers(registry);
+  registry.add(qcow2::driver_entry());
+}
+
+block::NodeSpec World::spec_of(const Layer& layer, bool read_only) const {
+  auto file_options = std::make_unique<file::Options>();
+  file_options->filename = layer.path;
+  auto file = std::make_unique<block::NodeSpec>();
+  file->driver = "file";
+  file->driver_options = std::move(file_options);
+  file->options.read_only = read_only;
+  file->options.unmap = plan.unmap;
+  block::NodeSpec spec;
+  spec.driver = layer.format;
+  spec.options.read_only = read_only;
+  spec.options.unmap = plan.unmap;
+  spec.file = std::move(file);
+  if (layer.format == "qcow2" && plan.cache_bytes != 0) {
+    auto options = std::make_unique<qcow2::Options>();
+    options->cache_size = plan.cache_bytes;
+    spec.driver_options = std::move(options);
+  }
+  return spec;
+}
+
+Task<bool> SimStateStore::wait() {
+  async::Loop& loop = async::Loop::current();
+  co_await loop.sleep_for(std::chrono::microseconds(loop.random() % 3000));
+  co_return process_.alive();
+}
+
+namespace {
+
+std::unexpected<base::Error> lost() {
+  return base::fail(base::ErrorKind::kShutdown, "the state's disk is gone");
+}
+
+}  // namespace
+
+Task<Result<>> SimStateStore::record_intents(std::vector<block::SnapshotIntent> intents) {
+  world_.phase = Phase::kPivoting;
+  if (!co_await wait()) co_return lost();
+  for (const block::SnapshotIntent& intent : intents) {
+    world_.chain.push_back({intent.overlay_path, intent.overlay_format, {}, {}});
+  }
+  if (!co_await wait()) co_return lost();
+  world_.phase = Phase::kSealing;
+  co_return Result<>();
+}
+
+Task<Result<>> SimStateStore::record_sealed(std::vector<block::SnapshotIntent>) {
+  if (!co_await wait()) co_return lost();
+  co_return Result<>();
+}
+
+Task<Result<>> SimStateStore::forget_intents(std::vector<block::SnapshotIntent> intents) {
+  if (!co_await wait()) co_return lost();
+  for (size_t i = 0; i < intents.size(); ++i) world_.chain.pop_back();
+  if (!co_await wait()) co_return lost();
+  co_return Result<>();
+}
+
+}  // namespace firn::sim

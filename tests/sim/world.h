@@ -1,0 +1,101 @@
+// What outlives the machine in a run by one seed: the oracle, the chain of images as it was
+// acknowledged, what the daemon's state would remember, and the figures.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "async/sim_disk.h"
+#include "async/sim_world.h"
+#include "block/registry.h"
+#include "block/state_store.h"
+#include "tests/sim/oracle.h"
+#include "tests/sim/plan.h"
+
+namespace firn::sim {
+
+// Where the daemon was when its machine ended.
+enum class Phase : uint8_t {
+  kOpening,
+  kServing,
+  kPreparing,  // a snapshot's command, to the moment that its intent goes to the state
+  kPivoting,   // the intent is being recorded
+  kSealing,    // from there to the reply
+  kClosing,
+  kClosed,
+};
+inline constexpr size_t kPhases = 7;
+const char* phase_name(Phase phase);
+
+struct Counters {
+  std::array<uint64_t, kPhases> power_cuts{};
+  uint64_t kills = 0;
+  uint64_t orderly_ends = 0;
+  uint64_t writes = 0;
+  uint64_t zeroings = 0;
+  uint64_t discards = 0;
+  uint64_t flushes = 0;
+  uint64_t reads = 0;
+  uint64_t snapshots = 0;            // acknowledged
+  uint64_t snapshots_recovered = 0;  // the overlay became the head after a cut, without a reply
+  uint64_t carried_requests = 0;     // in flight over a pivot
+  uint64_t images_checked = 0;
+  uint64_t leaked_clusters = 0;
+  uint64_t frozen_layers_judged = 0;
+  void add(const Counters& other);
+};
+
+struct Layer {
+  std::string path;
+  std::string format;
+  // Set with the reply of the snapshot that froze it.
+  std::optional<std::pair<Tick, Tick>> command;
+  // What it holds, once it was judged; it never changes after.
+  std::optional<Content> content;
+};
+
+// One seed's world.
+struct World {
+  explicit World(uint64_t seed);
+
+  uint64_t seed;
+  Plan plan;
+  async::SimWorld machine;
+  async::SimDisk& disk;
+  Oracle oracle;
+  std::vector<Layer> chain;  // the base first; the head last, by the state
+  block::Registry registry;
+  Phase phase = Phase::kOpening;
+  Counters counters;
+  std::optional<std::string> failure;  // the first one
+
+  void fail(std::string text) {
+    if (!failure) failure = std::move(text);
+  }
+  async::SimRandom& random() { return machine.random(); }
+  // How to open the layer at `path` with all below it.
+  block::NodeSpec spec_of(const Layer& layer, bool read_only) const;
+};
+
+// Remembers the chain as the daemon's state would: each call takes effect at a moment between its
+// beginning and its end, unless power goes first.
+class SimStateStore final : public block::StateStore {
+ public:
+  SimStateStore(World& world, async::SimProcess& process) : world_(world), process_(process) {}
+
+  async::Task<base::Result<>> record_intents(std::vector<block::SnapshotIntent> intents) override;
+  async::Task<base::Result<>> record_sealed(std::vector<block::SnapshotIntent> intents) override;
+  async::Task<base::Result<>> forget_intents(std::vector<block::SnapshotIntent> intents) override;
+
+ private:
+  // True if the process still lives.
+  async::Task<bool> wait();
+  World& world_;
+  async::SimProcess& process_;
+};
+
+}  // namespace firn::sim
