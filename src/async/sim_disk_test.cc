@@ -317,6 +317,23 @@ TEST(SimDiskTest, WritesThatOverlapMixBySector) {
   EXPECT_THAT(names_of(outcomes_of(overlap, 1000)), testing::ElementsAre("aa", "ab", "ba", "bb"));
 }
 
+Task<std::string> read_a_growing_file(SimWorld&) {
+  const OpenFile file = co_await open_rw("/f");
+  co_await put(*file, 0, 'a', 512);
+  TaskScope scope;
+  scope.spawn(put(*file, 512, 'b', 8192));
+  std::string bytes(4096, '?');
+  const IoVec iov(bytes.data(), bytes.size());
+  const auto read = co_await file->read(0, iov);
+  co_await scope.join();
+  const bool filled = bytes.substr(0, *read).find('?') == std::string::npos;
+  co_return filled ? "filled" : "not filled";
+}
+
+TEST(SimDiskTest, AReadFillsWhatItSaysItRead) {
+  EXPECT_THAT(names_of(outcomes_of(read_a_growing_file, 1000)), testing::ElementsAre("filled"));
+}
+
 Task<std::string> sync_beside_write(SimWorld& world) {
   {
     const OpenFile file = co_await open_rw("/f");

@@ -269,7 +269,9 @@ void SimFile::advance(SimFileOp& flight) {
   disk_.count_step();
   if (!stale()) {
     const int64_t result = effect(*flight.op, flight.sectors, flight.injected_error);
-    if (flight.result >= 0) flight.result = result;
+    // A read in two parts has filled no more than the shorter of them: the file may have grown.
+    const bool second = flight.stage == SimFileOp::Stage::kLastEffect && flight.sectors.side;
+    flight.result = second ? std::min(flight.result, result) : result;
   }
   if (flight.stage == SimFileOp::Stage::kFirstEffect && flight.result >= 0) {
     flight.stage = SimFileOp::Stage::kLastEffect;

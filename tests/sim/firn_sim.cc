@@ -31,6 +31,10 @@ constexpr std::array kCanaries{
                 "a snapshot is acknowledged without a flush of the old head"},
     CanaryEntry{"l2-before-refcount", &base::Canaries::l2_before_refcount,
                 "qcow2 writes L2 entries before the refcounts of their clusters"},
+    CanaryEntry{"l2-before-data", &base::Canaries::l2_before_data,
+                "qcow2 lets an L2 entry go to disk before the data of its cluster"},
+    CanaryEntry{"freed-cluster-reused-early", &base::Canaries::freed_cluster_reused_early,
+                "qcow2 uses a freed cluster again before the freeing is durable"},
     CanaryEntry{"flush-head-only", &base::Canaries::flush_head_only,
                 "a guest's flush leaves out the old head of an unfinished seal"},
 };
@@ -65,7 +69,7 @@ void print_help() {
       "Canaries:\n",
       stdout);
   for (const CanaryEntry& canary : kCanaries) {
-    fmt::print("  {:<20} {}\n", canary.name, canary.meaning);
+    fmt::print("  {:<28} {}\n", canary.name, canary.meaning);
   }
 }
 

@@ -23,7 +23,8 @@ CreateOptions Plan::draw_image(async::SimRandom& random, bool version_2) {
     options.emplace_back("compat", "0.10");
     return options;
   }
-  if (cluster_bytes >= 16384 && random.chance(0.5)) options.emplace_back("extended_l2", "on");
+  const bool extended = cluster_bytes >= 16384 && random.chance(0.5);
+  options.emplace_back("extended_l2", extended ? "on" : "off");
   constexpr std::array<int, 7> kRefcounts{1, 2, 4, 8, 16, 32, 64};
   options.emplace_back("refcount_bits", std::to_string(pick(random, kRefcounts)));
   return options;
@@ -40,10 +41,12 @@ Plan Plan::draw(uint64_t seed) {
   constexpr std::array<uint64_t, 3> kCaches{0, 0, 16384};
   plan.cache_bytes = pick(random, kCaches);
   plan.disk_sector_bytes = random.chance(0.2) ? 4096 : 512;
-  plan.rounds = static_cast<uint32_t>(random.between(1, 4));
-  plan.clients = static_cast<uint32_t>(random.between(1, 8));
-  plan.requests_per_client = static_cast<uint32_t>(random.between(5, 60));
-  plan.most_snapshots = static_cast<uint32_t>(random.between(0, 4));
+  plan.rounds = static_cast<uint32_t>(random.between(2, 4));
+  plan.clients = static_cast<uint32_t>(random.between(1, 12));
+  plan.requests_per_client = static_cast<uint32_t>(random.between(5, 80));
+  plan.most_snapshots = static_cast<uint32_t>(random.between(1, 5));
+  constexpr std::array<uint64_t, 3> kPauses{200, 1000, 5000};
+  plan.snapshot_pause_us = pick(random, kPauses);
   constexpr std::array<uint64_t, 4> kLengths{1, 8, 64, 256};
   plan.most_request_sectors = pick(random, kLengths);
   constexpr std::array<uint64_t, 4> kHot{16, 128, 256, 512};

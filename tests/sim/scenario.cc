@@ -40,7 +40,7 @@ class Scenario {
     const size_t layers_before = world_.chain.size();
     const uint64_t snapshots_before = world_.counters.snapshots;
     // Early and late: the logarithm is drawn evenly.
-    const uint64_t most = uint64_t{1} << random.between(3, 14);
+    const uint64_t most = uint64_t{1} << random.between(5, 14);
     world_.disk.cut_power_at_step(world_.disk.steps() + random.between(1, most));
     daemon.start(session.main());
     if (random.chance(0.15)) {
@@ -56,6 +56,7 @@ class Scenario {
     world_.counters.snapshots_recovered +=
         world_.chain.size() - layers_before - (world_.counters.snapshots - snapshots_before);
     if (daemon.open_files() != 0) world_.fail("a dead daemon has files open");
+    if (!session.closed_in_order()) world_.ever_cut = true;
     world_.oracle.cut();
     if (!world_.failure) co_await inspect(session.closed_in_order());
   }

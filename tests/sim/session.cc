@@ -56,7 +56,7 @@ Task<void> Session::serve(block::Graph& graph) {
 Task<void> Session::take_snapshots(block::Graph& graph) {
   Loop& loop = Loop::current();
   for (uint32_t i = 0; i < world_.plan.most_snapshots; ++i) {
-    co_await loop.sleep_for(microseconds(loop.random() % 5000));
+    co_await loop.sleep_for(microseconds(loop.random() % world_.plan.snapshot_pause_us));
     if (over() || clients_done_ || !co_await take_one_snapshot(graph)) co_return;
   }
 }

@@ -51,7 +51,7 @@ World::World(uint64_t world_seed)
       oracle(world_seed, plan.disk_sectors) {
   file::register_drivers(registry);
   raw::register_drivers(registry);
-  registry.add(qcow2::driver_entry());
+  qcow2::register_drivers(registry);
 }
 
 block::NodeSpec World::spec_of(const Layer& layer, bool read_only) const {

@@ -70,6 +70,7 @@ struct World {
   std::vector<Layer> chain;  // the base first; the head last, by the state
   block::Registry registry;
   Phase phase = Phase::kOpening;
+  bool ever_cut = false;  // or killed: leaks are legal from then on
   Counters counters;
   std::optional<std::string> failure;  // the first one
 
