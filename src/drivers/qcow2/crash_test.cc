@@ -1,0 +1,364 @@
+// Power cuts: an image on a store that forgets what was not flushed, in any order and in parts, is
+// right at any moment. Links the library with canaries, so that each rule can be broken to see that
+// this test would notice.
+
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cstring>
+#include <random>
+
+#include "async/scope.h"
+#include "async/testing.h"
+#include "base/canary.h"
+#include "drivers/qcow2/check.h"
+#include "drivers/qcow2/create.h"
+#include "drivers/qcow2/image.h"
+
+namespace firn::qcow2 {
+namespace {
+
+using async::TaskScope;
+using async::testing::run_on_loop;
+using Bytes = std::vector<std::byte>;
+
+constexpr uint64_t kSector = 512;
+
+// A file in memory with a volatile write cache. Operations take a random number of turns.
+class VolatileFile final : public block::Driver {
+ public:
+  VolatileFile(Bytes bytes, uint64_t seed) : durable_(std::move(bytes)), random_(seed) {
+    seen_ = durable_;
+  }
+
+  std::string_view name() const override { return "volatile"; }
+  bool is_protocol() const override { return true; }
+  uint64_t size_bytes() const override { return seen_.size(); }
+  block::Limits limits() const override { return {}; }
+
+  Task<Result<>> read(uint64_t offset, const IoVec& iov, Flags) override {
+    co_await dawdle();
+    const uint64_t length = iov.size_bytes();
+    const uint64_t there =
+        offset >= seen_.size() ? 0 : std::min<uint64_t>(length, seen_.size() - offset);
+    if (there != 0) iov.copy_from(0, base::ConstByteSpan(seen_.data() + offset, there));
+    iov.fill_zero(there, length - there);
+    co_return Result<>{};
+  }
+  Task<Result<>> write(uint64_t offset, const IoVec& iov, Flags) override {
+    Bytes bytes(iov.size_bytes());
+    iov.copy_to(0, bytes);
+    const uint64_t id = next_write_++;
+    cached_.push_back({.id = id, .offset = offset, .bytes = bytes});
+    co_await dawdle();
+    apply(seen_, offset, bytes);
+    std::ranges::find(cached_, id, &Cached::id)->complete = true;
+    co_return Result<>{};
+  }
+  Task<Result<>> write_zeroes(uint64_t offset, uint64_t length, Flags flags) override {
+    const Bytes zeroes(length);
+    const IoVec iov{base::ConstByteSpan(zeroes)};
+    co_return co_await write(offset, iov, flags);
+  }
+  Task<Result<>> discard(uint64_t offset, uint64_t length, Flags flags) override {
+    co_return co_await write_zeroes(offset, length, flags);
+  }
+  Task<Result<>> flush() override {
+    std::vector<uint64_t> covered;
+    for (const Cached& write : cached_) {
+      if (write.complete) covered.push_back(write.id);
+    }
+    co_await dawdle();
+    for (const uint64_t id : covered) {
+      const auto found = std::ranges::find(cached_, id, &Cached::id);
+      if (found == cached_.end()) continue;
+      apply(durable_, found->offset, found->bytes);
+      cached_.erase(found);
+    }
+    co_return Result<>{};
+  }
+  Task<Result<block::Run>> status(uint64_t, uint64_t length) override {
+    co_return block::Run{.length_bytes = length};
+  }
+  Task<Result<>> resize(uint64_t size_bytes) override {
+    seen_.resize(size_bytes);
+    durable_.resize(size_bytes);
+    co_return Result<>{};
+  }
+  Task<Result<>> set_read_only(bool) override { co_return Result<>{}; }
+  Result<> move_to(async::Loop&) override { return {}; }
+  Task<Result<>> close() override { co_return Result<>{}; }
+  Task<Result<block::ImageFacts>> facts() override { co_return block::ImageFacts{}; }
+  std::string filename() const override { return "/volatile"; }
+
+  // What is left if the power goes now: of what is cached, any sectors.
+  Bytes cut() {
+    Bytes left = durable_;
+    const double survival = std::array{0.0, 0.1, 0.5, 0.9, 1.0}[random_() % 5];
+    std::bernoulli_distribution survives(survival);
+    for (const Cached& write : cached_) {
+      for (uint64_t at = 0; at < write.bytes.size(); at += kSector) {
+        const uint64_t length = std::min<uint64_t>(kSector, write.bytes.size() - at);
+        if (!survives(random_)) continue;
+        apply(left, write.offset + at,
+              Bytes(write.bytes.begin() + at, write.bytes.begin() + at + length));
+      }
+    }
+    return left;
+  }
+  bool slow = true;
+
+ private:
+  struct Cached {
+    uint64_t id = 0;
+    uint64_t offset = 0;
+    Bytes bytes;
+    bool complete = false;
+  };
+  static void apply(Bytes& to, uint64_t offset, const Bytes& bytes) {
+    if (to.size() < offset + bytes.size()) to.resize(offset + bytes.size());
+    std::ranges::copy(bytes, to.begin() + static_cast<ptrdiff_t>(offset));
+  }
+  Task<void> dawdle() {
+    if (!slow) co_return;
+    for (uint64_t turns = random_() % 12; turns != 0; --turns) {
+      co_await async::Loop::current().yield();
+    }
+  }
+
+  Bytes durable_;
+  Bytes seen_;
+  std::vector<Cached> cached_;
+  std::mt19937_64 random_;
+  uint64_t next_write_ = 1;
+};
+
+// A node over a VolatileFile, and one for the image.
+struct Stack {
+  Stack(Bytes bytes, uint64_t seed, bool slow)
+      : file_node("file", {}, async::Loop::current()), node("image", {}, async::Loop::current()) {
+    auto driver = std::make_unique<VolatileFile>(std::move(bytes), seed);
+    file = driver.get();
+    file->slow = slow;
+    file_node.set_driver(std::move(driver));
+    node.children().file.attach(&file_node, block::permission::kAll, block::permission::kAll);
+  }
+  ~Stack() {
+    node.set_driver(nullptr);
+    node.children().file.detach();
+    file_node.set_driver(nullptr);
+  }
+  Task<Result<>> open() {
+    auto opened = CO_TRY(co_await Image::open(node, Options{}));
+    image = opened.get();
+    node.set_driver(std::move(opened));
+    co_return Result<>{};
+  }
+
+  block::Node file_node;
+  block::Node node;
+  VolatileFile* file = nullptr;
+  Image* image = nullptr;
+};
+
+// What each sector may hold. Every write has a number, which fills its sectors; zero is zero.
+class Ledger {
+ public:
+  explicit Ledger(uint64_t sectors) : versions_(sectors, {{.id = 0, .acknowledged = true}}) {}
+
+  void issue(uint64_t sector, uint32_t id) { versions_[sector].push_back({.id = id}); }
+  void acknowledge(uint64_t sector) { versions_[sector].back().acknowledged = true; }
+  // A flush begins: what it will make durable.
+  std::vector<size_t> begin_flush() const {
+    std::vector<size_t> covered(versions_.size());
+    for (size_t i = 0; i < versions_.size(); ++i) {
+      covered[i] = dropped(i) + versions_[i].size() - (versions_[i].back().acknowledged ? 1 : 2);
+    }
+    return covered;
+  }
+  void end_flush(const std::vector<size_t>& covered) {
+    dropped_.resize(versions_.size());
+    for (size_t i = 0; i < versions_.size(); ++i) {
+      while (dropped_[i] < covered[i]) {
+        versions_[i].erase(versions_[i].begin());
+        ++dropped_[i];
+      }
+    }
+  }
+  bool allows(uint64_t sector, uint32_t id) const {
+    return std::ranges::any_of(versions_[sector],
+                               [&](const Version& version) { return version.id == id; });
+  }
+  uint64_t sectors() const { return versions_.size(); }
+
+ private:
+  struct Version {
+    uint32_t id = 0;
+    bool acknowledged = false;
+  };
+  size_t dropped(size_t sector) const { return dropped_.empty() ? 0 : dropped_[sector]; }
+  std::vector<std::vector<Version>> versions_;
+  std::vector<size_t> dropped_;
+};
+
+class CrashRun {
+ public:
+  explicit CrashRun(uint64_t seed) : random_(seed), seed_(seed), ledger_(kDiskBytes / kSector) {}
+
+  // The first thing that is wrong after a cut, or nothing.
+  Task<std::string> run() {
+    block::DriverEntry::CreateRequest request{.size_bytes = kDiskBytes, .options = options()};
+    Bytes made;
+    {
+      Stack empty({}, seed_, false);
+      if (!co_await create(empty.node.children().file, request)) co_return "create failed";
+      made = empty.file->cut();
+    }
+    Stack stack(std::move(made), seed_, true);
+    if (!co_await stack.open()) co_return "open failed";
+    std::string wrong;
+    const int cuts_after = 2 + static_cast<int>(random_() % 12);
+    TaskScope cutter;
+    for (int round = 0; round < cuts_after; ++round) {
+      TaskScope scope;
+      std::vector<bool> taken(ledger_.sectors());
+      for (int i = 0; i < 16; ++i) start_step(*stack.image, scope, taken);
+      if (random_() % 3 == 0) scope.spawn(flush(*stack.image));
+      if (round + 1 == cuts_after) scope.spawn(cut_somewhere(*stack.file));
+      co_await scope.join();
+      if (random_() % 3 == 0) co_await flush(*stack.image);
+    }
+    wrong = co_await judge();
+    (void)co_await stack.image->close();
+    co_return wrong;
+  }
+
+ private:
+  static constexpr uint64_t kDiskBytes = 1 << 20;
+
+  std::vector<std::pair<std::string, std::string>> options() const {
+    switch (seed_ % 4) {
+      case 0:
+        return {{"cluster_size", "4k"}};
+      case 1:
+        return {{"cluster_size", "16k"}, {"extended_l2", "on"}};
+      case 2:
+        return {{"cluster_size", "512"}};
+      default:
+        return {{"cluster_size", "64k"}, {"refcount_bits", "64"}};
+    }
+  }
+
+  void start_step(Image& image, TaskScope& scope, std::vector<bool>& taken) {
+    const uint64_t length = 1 + random_() % (random_() % 4 == 0 ? 200 : 24);
+    const uint64_t first = random_() % (ledger_.sectors() - length + 1);
+    for (uint64_t i = 0; i < length; ++i) {
+      if (taken[first + i]) return;
+    }
+    const bool zero = random_() % 4 == 0;
+    const uint32_t id = zero ? 0 : next_id_++;
+    for (uint64_t i = 0; i < length; ++i) {
+      taken[first + i] = true;
+      ledger_.issue(first + i, id);
+    }
+    scope.spawn(step(image, first, length, id));
+  }
+
+  Task<void> step(Image& image, uint64_t first, uint64_t length, uint32_t id) {
+    Result<> done;
+    if (id == 0) {
+      done = co_await image.write_zeroes(first * kSector, length * kSector, block::flag::kMayUnmap);
+    } else {
+      Bytes bytes(length * kSector);
+      for (uint64_t at = 0; at < bytes.size(); at += 4) std::memcpy(bytes.data() + at, &id, 4);
+      const IoVec iov{base::ConstByteSpan(bytes)};
+      done = co_await image.write(first * kSector, iov, block::flag::kNone);
+    }
+    if (!done) ADD_FAILURE() << done.error().text();
+    for (uint64_t i = 0; i < length; ++i) ledger_.acknowledge(first + i);
+  }
+
+  Task<void> flush(Image& image) {
+    const std::vector<size_t> covered = ledger_.begin_flush();
+    Result<> done = co_await image.flush();
+    if (!done) ADD_FAILURE() << done.error().text();
+    ledger_.end_flush(covered);
+  }
+
+  Task<void> cut_somewhere(VolatileFile& file) {
+    for (uint64_t turns = random_() % 60; turns != 0; --turns) {
+      co_await async::Loop::current().yield();
+    }
+    left_ = file.cut();
+    ledger_at_cut_ = ledger_;
+  }
+
+  Task<std::string> judge() {
+    Stack stack(left_, seed_, false);
+    Result<CheckReport> report = co_await check(stack.node.children().file);
+    if (!report) co_return report.error().text();
+    if (report->corruptions != 0) co_return report->findings.front();
+    if (Result<> opened = co_await stack.open(); !opened) co_return opened.error().text();
+    Bytes bytes(kDiskBytes);
+    const IoVec iov{base::ByteSpan(bytes)};
+    Result<> read = co_await stack.image->read(0, iov, block::flag::kNone);
+    (void)co_await stack.image->close();
+    if (!read) co_return read.error().text();
+    for (uint64_t at = 0; at < kDiskBytes; at += 4) {
+      uint32_t id;
+      std::memcpy(&id, bytes.data() + at, 4);
+      if (!ledger_at_cut_->allows(at / kSector, id)) {
+        co_return fmt::format("sector {} holds {}, which it may not", at / kSector, id);
+      }
+    }
+    co_return "";
+  }
+
+  std::mt19937_64 random_;
+  const uint64_t seed_;
+  Ledger ledger_;
+  std::optional<Ledger> ledger_at_cut_;
+  Bytes left_;
+  uint32_t next_id_ = 1;
+};
+
+// The first seed of `count` that goes wrong, and how; or nothing.
+std::optional<std::string> first_failure(uint64_t count) {
+  for (uint64_t seed = 1; seed <= count; ++seed) {
+    CrashRun run(seed);
+    const std::string wrong = run_on_loop(run.run());
+    if (!wrong.empty()) return fmt::format("seed {}: {}", seed, wrong);
+  }
+  return std::nullopt;
+}
+
+constexpr uint64_t kSeeds = 300;
+
+TEST(Crash, ImageIsRightAtAnyMoment) {
+  const std::optional<std::string> wrong = first_failure(kSeeds);
+  EXPECT_FALSE(wrong) << *wrong;
+}
+
+class CanaryTest : public ::testing::Test {
+ protected:
+  ~CanaryTest() override { base::canaries = {}; }
+};
+
+TEST_F(CanaryTest, L2BeforeRefcountIsNoticed) {
+  base::canaries.l2_before_refcount = true;
+  EXPECT_TRUE(first_failure(kSeeds));
+}
+
+TEST_F(CanaryTest, L2BeforeDataIsNoticed) {
+  base::canaries.l2_before_data = true;
+  EXPECT_TRUE(first_failure(kSeeds));
+}
+
+TEST_F(CanaryTest, FreedClusterReusedEarlyIsNoticed) {
+  base::canaries.freed_cluster_reused_early = true;
+  EXPECT_TRUE(first_failure(kSeeds * 3));
+}
+
+}  // namespace
+}  // namespace firn::qcow2
