@@ -60,6 +60,10 @@ class Image final : public block::Driver {
 
   const Header& header() const { return header_; }
   const Geometry& geometry() const { return geometry_; }
+  // Memory that tables take now.
+  uint64_t cached_table_bytes() const {
+    return (l2_.cache().slice_count() + refcounts_.cache().slice_count()) * geometry_.slice_bytes();
+  }
   // The backing file's name as a path that can be opened: relative names are relative to the
   // image's directory. Empty: none.
   std::string backing_path() const;

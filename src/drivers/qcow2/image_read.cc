@@ -27,6 +27,7 @@ std::optional<Piece> Image::find_piece(uint64_t guest, uint64_t length) {
 Task<Result<Piece>> Image::load_piece(uint64_t guest, uint64_t length) {
   if (const std::optional<Piece> piece = find_piece(guest, length)) co_return *piece;
   const TableCache::Ref slice = CO_TRY(co_await l2_.load(guest));
+  arm_cleaning();
   co_return piece_at(geometry_, slice->data.get(), guest, length);
 }
 

@@ -57,6 +57,7 @@ Task<Result<uint64_t>> Image::write_part(uint64_t guest, const IoVec& iov, uint6
   const uint64_t left = iov.size_bytes() - at;
   while (true) {
     TableCache::Ref slice = CO_TRY(co_await l2_.load_writable(guest));
+    arm_cleaning();
     // From here to the guard, or to the file, nothing waits.
     const Piece piece = piece_at(geometry_, slice->data.get(), guest, left);
     if (piece.kind == PieceKind::kInvalid) {

@@ -47,6 +47,7 @@ class VolatileFile final : public block::Driver {
     co_return Result<>{};
   }
   Task<Result<>> write(uint64_t offset, const IoVec& iov, Flags) override {
+    if (fail_writes) co_return base::fail(base::ErrorKind::kNoSpace, "no space left");
     Bytes bytes(iov.size_bytes());
     iov.copy_to(0, bytes);
     const uint64_t id = next_write_++;
@@ -65,6 +66,9 @@ class VolatileFile final : public block::Driver {
     co_return co_await write_zeroes(offset, length, flags);
   }
   Task<Result<>> flush() override {
+    if (std::exchange(fail_flush, false)) {
+      co_return base::fail(base::ErrorKind::kIo, "the flush failed");
+    }
     std::vector<uint64_t> covered;
     for (const Cached& write : cached_) {
       if (write.complete) covered.push_back(write.id);
@@ -108,6 +112,8 @@ class VolatileFile final : public block::Driver {
     return left;
   }
   bool slow = true;
+  bool fail_writes = false;
+  bool fail_flush = false;  // once
 
  private:
   struct Cached {
@@ -333,7 +339,7 @@ std::optional<std::string> first_failure(uint64_t count) {
   return std::nullopt;
 }
 
-constexpr uint64_t kSeeds = 300;
+constexpr uint64_t kSeeds = 200;
 
 TEST(Crash, ImageIsRightAtAnyMoment) {
   const std::optional<std::string> wrong = first_failure(kSeeds);
@@ -358,6 +364,66 @@ TEST_F(CanaryTest, L2BeforeDataIsNoticed) {
 TEST_F(CanaryTest, FreedClusterReusedEarlyIsNoticed) {
   base::canaries.freed_cluster_reused_early = true;
   EXPECT_TRUE(first_failure(kSeeds * 3));
+}
+
+// Errors of the store ---------------------------------------------------------------------------
+
+Task<Result<std::unique_ptr<Stack>>> fresh_stack() {
+  block::DriverEntry::CreateRequest request{.size_bytes = 1 << 20};
+  Bytes made;
+  {
+    Stack empty({}, 1, false);
+    CO_TRY(co_await create(empty.node.children().file, request));
+    made = empty.file->cut();
+  }
+  auto stack = std::make_unique<Stack>(std::move(made), 1, false);
+  CO_TRY(co_await stack->open());
+  co_return stack;
+}
+
+Task<Result<>> write_at(Stack& stack, uint64_t offset) {
+  const Bytes bytes(4096, std::byte{1});
+  const IoVec iov{base::ConstByteSpan(bytes)};
+  co_return co_await stack.image->write(offset, iov, block::flag::kNone);
+}
+
+Task<Result<>> full_store() {
+  auto stack = CO_TRY(co_await fresh_stack());
+  CO_TRY(co_await write_at(*stack, 0));
+  stack->file->fail_writes = true;
+  const Result<> written = co_await write_at(*stack, 1 << 19);
+  EXPECT_FALSE(written);
+  if (!written) EXPECT_EQ(written.error().kind(), base::ErrorKind::kNoSpace);
+  EXPECT_FALSE(co_await stack->image->flush());
+  // With room again all is well: the tables are written now, the failed write's cluster is free.
+  stack->file->fail_writes = false;
+  CO_TRY(co_await stack->image->flush());
+  CO_TRY(co_await stack->image->close());
+  const CheckReport report = CO_TRY(co_await check(stack->node.children().file));
+  EXPECT_TRUE(report.is_clean()) << report.findings.front();
+  co_return Result<>{};
+}
+
+TEST(StoreErrors, AFullStoreIsNotForEver) {
+  const Result<> done = run_on_loop(full_store());
+  EXPECT_TRUE(done) << done.error().text();
+}
+
+Task<Result<>> lost_flush() {
+  auto stack = CO_TRY(co_await fresh_stack());
+  CO_TRY(co_await write_at(*stack, 0));
+  stack->file->fail_flush = true;
+  EXPECT_FALSE(co_await stack->image->flush());
+  const Result<> again = co_await stack->image->flush();
+  EXPECT_FALSE(again);
+  if (!again) EXPECT_EQ(again.error().kind(), base::ErrorKind::kIo);
+  EXPECT_FALSE(co_await stack->image->close());
+  co_return Result<>{};
+}
+
+TEST(StoreErrors, AFailedFlushIsForEver) {
+  const Result<> done = run_on_loop(lost_flush());
+  EXPECT_TRUE(done) << done.error().text();
 }
 
 }  // namespace
