@@ -121,7 +121,7 @@ class SessionTest : public testing::Test {
     if (hmp_) return std::make_unique<HmpSession>(std::move(stream), commands_, "hello");
     return std::make_unique<Session>(std::move(stream), commands_, events_,
                                      *base::parse_json("{'package': 'p'}"),
-                                     SessionOptions{.errors = errors_});
+                                     SessionOptions{.pretty = pretty_, .errors = errors_});
   }
   std::unique_ptr<Peer> connect() {
     int fds[2];
@@ -149,6 +149,7 @@ class SessionTest : public testing::Test {
   std::unique_ptr<Monitor> monitor_;
   api::ErrorDialect errors_ = api::ErrorDialect::kClasses;
   bool hmp_ = false;
+  bool pretty_ = false;
 };
 
 TEST_F(SessionTest, NegotiatesFirst) {
@@ -203,6 +204,15 @@ TEST_F(SessionTest, LeavesSuccessUnansweredWhereTheSchemaSaysSo) {
     auto peer = co_await test.negotiated();
     EXPECT_EQ(co_await peer->ask("{'execute': 'silent', 'id': 1} {'execute': 'echo', 'id': 2}"),
               R"({"return": {}, "id": 2})");
+  });
+}
+
+TEST_F(SessionTest, SpreadsAnswersOverLinesWhereAsked) {
+  pretty_ = true;
+  run([](SessionTest& test) -> Task<void> {
+    auto peer = test.connect();
+    std::string greeting = co_await peer->text_until("}\r\n");
+    EXPECT_TRUE(greeting.starts_with("{\n    \"QMP\": {\n        \"version\"")) << greeting;
   });
 }
 
