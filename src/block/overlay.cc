@@ -275,6 +275,10 @@ Task<void> PreparedOverlay::discard() {
 }
 
 base::Error PreparedOverlay::explain(base::Error error) const {
+  // Of a lock that somebody else holds, the text names no file by itself.
+  if (error.kind() == ErrorKind::kBusy && error.text().starts_with("Failed to ")) {
+    error = std::move(error).with_context(fmt::format("Could not lock '{}'", plan_.path));
+  }
   switch (error.kind()) {
     case ErrorKind::kInvalidBlockFormat:
     case ErrorKind::kInvalidArgument:

@@ -598,7 +598,8 @@ TEST_F(Qcow2SnapshotTest, AnImageThatAnotherProgramHoldsIsNotTouched) {
   std::fputs("quit\n", holder);
   ::pclose(holder);
   ASSERT_FALSE(taken);
-  EXPECT_EQ(taken.error().text(), "Failed to get \"write\" lock");
+  EXPECT_EQ(taken.error().text(),
+            "Could not lock '" + path("other") + "': Failed to get \"write\" lock");
   EXPECT_EQ(taken.error().kind(), ErrorKind::kOpenFileFailed);
   EXPECT_EQ(shell("qemu-img check " + path("other")).status, 0);
 }
