@@ -44,8 +44,8 @@ class Commits {
   const uint64_t& next_number() const { return next_; }
   bool is_dirty() const { return refcounts_.is_dirty() || l2_.is_dirty() || !freed_.empty(); }
 
-  // Give storage of free clusters back to the file.
-  void set_discard(bool discard) { discard_ = discard; }
+  // Which free clusters' storage goes back to the file.
+  void set_discard(DiscardPolicy discard) { discard_ = discard; }
 
   // Writes the header as it is now, and waits until it is durable.
   Task<Result<>> write_header();
@@ -72,7 +72,7 @@ class Commits {
   Refcounts& refcounts_;
   L2Tables& l2_;
   FreedClusters& freed_;
-  bool discard_ = false;
+  DiscardPolicy discard_;
   async::Mutex running_;
   uint64_t next_ = 1;
   uint64_t durable_ = 0;  // all commits up to this one

@@ -4,8 +4,10 @@
 
 namespace firn::qcow2 {
 
-void FreedClusters::add(uint64_t commit, HostRun run) {
-  if (batches_.empty() || batches_.back().commit != commit) batches_.push_back({.commit = commit});
+void FreedClusters::add(uint64_t commit, HostRun run, FreedBy by) {
+  if (batches_.empty() || batches_.back().commit != commit || batches_.back().by != by) {
+    batches_.push_back({.commit = commit, .by = by});
+  }
   Batch& batch = batches_.back();
   batch.sequence = ops_.next_sequence();
   cluster_count_ += run.count;
@@ -16,19 +18,19 @@ void FreedClusters::add(uint64_t commit, HostRun run) {
   }
 }
 
-void FreedClusters::add_entry(uint64_t commit, const L2Entry& entry) {
+void FreedClusters::add_entry(uint64_t commit, const L2Entry& entry, FreedBy by) {
   if (entry.is_compressed()) {
     const CompressedRange range = compressed_range(geometry_, entry.descriptor);
     const uint64_t first = range.offset >> geometry_.cluster_bits;
     const uint64_t last = (range.offset + range.length - 1) >> geometry_.cluster_bits;
-    // A count for each cluster, and never merged: two neighbours may share one.
-    add(commit, {.first = first, .count = last - first + 1});
+    // Two neighbours may share a cluster, which then counts both.
+    add(commit, {.first = first, .count = last - first + 1}, by);
   } else if (entry.host() != 0) {
-    add(commit, {.first = entry.host() >> geometry_.cluster_bits, .count = 1});
+    add(commit, {.first = entry.host() >> geometry_.cluster_bits, .count = 1}, by);
   }
 }
 
-Task<Result<>> FreedClusters::release(uint64_t commit, bool discard) {
+Task<Result<>> FreedClusters::release(uint64_t commit, DiscardPolicy discard) {
   Result<> result;
   while (!batches_.empty()) {
     const bool early = base::canaries.freed_cluster_reused_early;
@@ -38,7 +40,7 @@ Task<Result<>> FreedClusters::release(uint64_t commit, bool discard) {
     batches_.pop_front();
     for (const HostRun& run : batch.runs) {
       cluster_count_ -= run.count;
-      if (Result<> done = co_await release_run(run, discard); !done) result = done;
+      if (Result<> done = co_await release_run(run, discard.covers(batch.by)); !done) result = done;
       if (async::Loop::current().turn_is_over()) co_await async::Loop::current().yield();
     }
   }

@@ -14,6 +14,16 @@
 
 namespace firn::qcow2 {
 
+// Why a reference was removed: a request to give storage back, or any other.
+enum class FreedBy : uint8_t { kRequest, kOther };
+
+// Whose clusters' storage is given back to the file when they become free.
+struct DiscardPolicy {
+  bool of_requests = false;
+  bool of_others = false;
+  bool covers(FreedBy by) const { return by == FreedBy::kRequest ? of_requests : of_others; }
+};
+
 class FreedClusters {
  public:
   FreedClusters(const Geometry& geometry, Refcounts& refcounts, ActiveOps& ops)
@@ -21,13 +31,14 @@ class FreedClusters {
 
   // One reference less for the clusters of `run`. The commit with number `commit` makes the removal
   // durable.
-  void add(uint64_t commit, HostRun run);
+  void add(uint64_t commit, HostRun run, FreedBy by = FreedBy::kOther);
   // The same for what `entry` refers to, if anything.
-  void add_entry(uint64_t commit, const L2Entry& entry);
+  void add_entry(uint64_t commit, const L2Entry& entry, FreedBy by = FreedBy::kOther);
 
   // Commits up to `commit` are durable: lowers the counts of what they removed, as far as no old
-  // request is in flight. With `discard`, storage of clusters that become free is given back first.
-  Task<Result<>> release(uint64_t commit, bool discard);
+  // request is in flight. Where `discard` says so, storage of what becomes free is given back
+  // first.
+  Task<Result<>> release(uint64_t commit, DiscardPolicy discard);
 
   // Waits for a request to end, if an old one keeps back what the commits up to `commit` freed.
   Task<void> wait_for_requests(uint64_t commit) {
@@ -42,6 +53,7 @@ class FreedClusters {
   struct Batch {
     uint64_t commit = 0;
     uint64_t sequence = 0;  // requests below it may hold the clusters' places
+    FreedBy by = FreedBy::kOther;
     std::vector<HostRun> runs;
   };
   Task<Result<>> release_run(HostRun run, bool discard);

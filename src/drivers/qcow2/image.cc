@@ -60,7 +60,8 @@ Image::Image(block::Node& node, Header header, const Options& options, CacheSize
       loop_(&async::Loop::current()) {
   clean_timer_.image = this;
   clean_timer_.fire = &Image::clean_caches;
-  commits_.set_discard(options_.pass_discard_request.value_or(node.options().unmap));
+  commits_.set_discard({.of_requests = options_.pass_discard_request.value_or(node.options().unmap),
+                        .of_others = options_.pass_discard_other.value_or(false)});
 }
 
 Image::~Image() { disarm_cleaning(); }

@@ -206,7 +206,7 @@ void Image::zero_cluster(TableCache::Slice& slice, uint32_t index, Unmap unmap) 
   }
   if (entry.descriptor == old.descriptor && entry.bitmap == old.bitmap) return;
   store_entry(geometry_, l2_.cache().modify(slice), index, entry);
-  if (has_host && !keep) freed_.add_entry(commits_.next_number(), old);
+  if (has_host && !keep) freed_.add_entry(commits_.next_number(), old, FreedBy::kRequest);
 }
 
 }  // namespace firn::qcow2

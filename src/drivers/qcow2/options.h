@@ -11,8 +11,8 @@ namespace firn::qcow2 {
 struct Options final : block::DriverOptions {
   // Accepted; counts are kept exact at the price of nothing, so images never become dirty.
   std::optional<bool> lazy_refcounts;
-  // Storage of freed clusters is given back to the file (discard-request to discards from above,
-  // discard-other to clusters freed for any other reason). Not set: as the node's `unmap` says.
+  // Storage of freed clusters is given back to the file: of those freed by discards and zeroing
+  // (not set: as the node's `unmap` says), and of all others, left behind by copies (not set: no).
   std::optional<bool> pass_discard_request;
   std::optional<bool> pass_discard_other;
   // Memory for tables, in bytes. cache_size is the sum; of the three at most two may be given.
