@@ -210,11 +210,17 @@ class Ledger {
 
 class CrashRun {
  public:
-  explicit CrashRun(uint64_t seed) : random_(seed), seed_(seed), ledger_(kDiskBytes / kSector) {}
+  explicit CrashRun(uint64_t seed)
+      : random_(seed),
+        seed_(seed),
+        // Small clusters with wide refcounts: the refcount table outgrows its place.
+        disk_bytes_(seed % 4 == 2 ? 4 << 20 : 1 << 20),
+        size_(disk_bytes_ / 2),
+        ledger_(disk_bytes_ / kSector) {}
 
   // The first thing that is wrong after a cut, or nothing.
   Task<std::string> run() {
-    block::DriverEntry::CreateRequest request{.size_bytes = kDiskBytes, .options = options()};
+    block::DriverEntry::CreateRequest request{.size_bytes = size_, .options = options()};
     Bytes made;
     {
       Stack empty({}, seed_, false);
@@ -225,12 +231,13 @@ class CrashRun {
     if (!co_await stack.open()) co_return "open failed";
     std::string wrong;
     const int cuts_after = 2 + static_cast<int>(random_() % 12);
-    TaskScope cutter;
+    const int grows_at = static_cast<int>(random_() % 8);
     for (int round = 0; round < cuts_after; ++round) {
       TaskScope scope;
       std::vector<bool> taken(ledger_.sectors());
       for (int i = 0; i < 16; ++i) start_step(*stack.image, scope, taken);
       if (random_() % 3 == 0) scope.spawn(flush(*stack.image));
+      if (round == grows_at) scope.spawn(grow(*stack.image));
       if (round + 1 == cuts_after) scope.spawn(cut_somewhere(*stack.file));
       co_await scope.join();
       if (random_() % 3 == 0) co_await flush(*stack.image);
@@ -241,8 +248,6 @@ class CrashRun {
   }
 
  private:
-  static constexpr uint64_t kDiskBytes = 1 << 20;
-
   std::vector<std::pair<std::string, std::string>> options() const {
     switch (seed_ % 4) {
       case 0:
@@ -250,15 +255,15 @@ class CrashRun {
       case 1:
         return {{"cluster_size", "16k"}, {"extended_l2", "on"}};
       case 2:
-        return {{"cluster_size", "512"}};
+        return {{"cluster_size", "512"}, {"refcount_bits", "64"}};
       default:
         return {{"cluster_size", "64k"}, {"refcount_bits", "64"}};
     }
   }
 
   void start_step(Image& image, TaskScope& scope, std::vector<bool>& taken) {
-    const uint64_t length = 1 + random_() % (random_() % 4 == 0 ? 200 : 24);
-    const uint64_t first = random_() % (ledger_.sectors() - length + 1);
+    const uint64_t length = 1 + random_() % (random_() % 4 == 0 ? size_ / kSector / 5 : 24);
+    const uint64_t first = random_() % (size_ / kSector - length + 1);
     for (uint64_t i = 0; i < length; ++i) {
       if (taken[first + i]) return;
     }
@@ -285,6 +290,12 @@ class CrashRun {
     for (uint64_t i = 0; i < length; ++i) ledger_.acknowledge(first + i);
   }
 
+  Task<void> grow(Image& image) {
+    Result<> done = co_await image.resize(disk_bytes_);
+    if (!done) ADD_FAILURE() << done.error().text();
+    size_ = disk_bytes_;
+  }
+
   Task<void> flush(Image& image) {
     const std::vector<size_t> covered = ledger_.begin_flush();
     Result<> done = co_await image.flush();
@@ -306,12 +317,12 @@ class CrashRun {
     if (!report) co_return report.error().text();
     if (report->corruptions != 0) co_return report->findings.front();
     if (Result<> opened = co_await stack.open(); !opened) co_return opened.error().text();
-    Bytes bytes(kDiskBytes);
+    Bytes bytes(stack.image->size_bytes());
     const IoVec iov{base::ByteSpan(bytes)};
     Result<> read = co_await stack.image->read(0, iov, block::flag::kNone);
     (void)co_await stack.image->close();
     if (!read) co_return read.error().text();
-    for (uint64_t at = 0; at < kDiskBytes; at += 4) {
+    for (uint64_t at = 0; at < bytes.size(); at += 4) {
       uint32_t id;
       std::memcpy(&id, bytes.data() + at, 4);
       if (!ledger_at_cut_->allows(at / kSector, id)) {
@@ -323,6 +334,8 @@ class CrashRun {
 
   std::mt19937_64 random_;
   const uint64_t seed_;
+  const uint64_t disk_bytes_;
+  uint64_t size_;  // now
   Ledger ledger_;
   std::optional<Ledger> ledger_at_cut_;
   Bytes left_;
