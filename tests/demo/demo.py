@@ -18,7 +18,8 @@ sys.path.insert(0, str(ROOT / "tests" / "interop"))
 from firn_test import MIB, Daemon, ProgramFailed, run  # noqa: E402
 
 DISK_MIB = 2048
-FILE_SYSTEM_MIB = 1536  # the clients write behind it
+FILE_SYSTEM_MIB = 1536
+REGION_MIB = 256  # behind the file system, where the clients write
 FILES_MIB_MAX = 400
 
 
@@ -82,6 +83,7 @@ def write_and_snapshot(options, folder, disk, commands):
     try:
         argv = [options.checker, "run", "--uri", daemon.uri("vda"), "--qmp", daemon.qmp_path,
                 "--history", folder / "history", "--offset", f"{FILE_SYSTEM_MIB}M",
+                "--size", f"{REGION_MIB}M",
                 "--connections", options.connections, "--depth", options.depth,
                 "--interval", options.interval]
         for command in commands:
