@@ -121,15 +121,21 @@ Result<> Image::check_host(uint64_t guest, uint64_t host, uint64_t length) const
   return {};
 }
 
+bool Image::has_many_dirty_slices() const {
+  return l2_.cache().dirty_count() + refcounts_.cache().dirty_count() > kMaxDirtySlices;
+}
+
+// What an old request keeps from becoming free does not count twice.
 bool Image::is_under_pressure() const {
-  return l2_.cache().dirty_count() + refcounts_.cache().dirty_count() > kMaxDirtySlices ||
-         freed_.cluster_count() > kMaxFreedBytes >> geometry_.cluster_bits;
+  return has_many_dirty_slices() ||
+         freed_.cluster_count() > freed_clusters_left_ + (kMaxFreedBytes >> geometry_.cluster_bits);
 }
 
 // Memory holds more that is dirty, or more that waits to be free, than it should: this request pays
 // for a commit. Its own success does not depend on it.
 Task<Result<>> Image::commit_under_pressure() {
   (void)co_await commits_.commit();
+  freed_clusters_left_ = freed_.cluster_count();
   co_return Result<>{};
 }
 

@@ -92,6 +92,7 @@ class Image final : public block::Driver {
   Task<Result<>> prepare_writing();
   Task<Result<>> commit_under_pressure();
   bool is_under_pressure() const;
+  bool has_many_dirty_slices() const;
   // No backing layer, now or when the image is opened again: what is unallocated reads as zeroes.
   bool nothing_below() const { return !node_.children().backing && header_.backing_file.empty(); }
   base::Error corrupt(uint64_t guest, std::string_view what) const;
@@ -157,6 +158,7 @@ class Image final : public block::Driver {
   CompressedClusters compressed_;
   std::vector<SnapshotEntry> snapshots_;
   bool writable_ = false;
+  uint64_t freed_clusters_left_ = 0;  // by the last commit under pressure
   async::Loop* loop_;
   CleanTimer clean_timer_;
 };

@@ -181,8 +181,19 @@ TEST_F(ImageTest, WrongTablesAreErrorsAndStayAsTheyAre) {
     EXPECT_EQ(peek_be<uint64_t>(path_, l2), bad);
   }
   poke_be<uint64_t>(path_, l2, good);
-  poke_be<uint64_t>(path_, l1, l2 + 512);
-  EXPECT_EQ(run_on_loop(write_pieces(path_, 1, 512)).error().kind(), ErrorKind::kCorrupt);
+  for (const uint64_t bad : {l2 + 512, uint64_t{1} << 40}) {
+    poke_be<uint64_t>(path_, l1, bad | format::kCopied);
+    const Result<> written = run_on_loop(write_pieces(path_, 1, 512));
+    ASSERT_FALSE(written) << std::hex << bad;
+    EXPECT_EQ(written.error().kind(), ErrorKind::kCorrupt) << written.error().text();
+  }
+  const uint64_t table = peek_be<uint64_t>(path_, 48);
+  for (const uint64_t bad : {uint64_t{0x10200}, uint64_t{1} << 40, uint64_t{1} << 60}) {
+    poke_be<uint64_t>(path_, table, bad);
+    const Result<> opened = run_on_loop(open_and_close(path_, {}));
+    ASSERT_FALSE(opened) << std::hex << bad;
+    EXPECT_EQ(opened.error().kind(), ErrorKind::kCorrupt);
+  }
 }
 
 // Backing files ---------------------------------------------------------------------------------

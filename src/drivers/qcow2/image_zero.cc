@@ -159,6 +159,7 @@ Task<Result<>> Image::zero_units(uint64_t begin, uint64_t end, Unmap unmap) {
       CO_TRY(co_await write_zero_data(begin, std::min(cluster_end, header_.size_bytes)));
       begin = cluster_end;
     }
+    if (has_many_dirty_slices()) CO_TRY(co_await commit_under_pressure());
     if (loop_->turn_is_over()) co_await loop_->yield();
   }
   co_return Result<>{};

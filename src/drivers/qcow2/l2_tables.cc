@@ -35,14 +35,24 @@ Task<Result<>> L2Tables::open(uint64_t l1_offset, uint32_t l1_entries) {
   co_return Result<>{};
 }
 
-Task<Result<TableCache::Ref>> L2Tables::load(uint64_t guest) {
-  const uint64_t table = table_of(guest);
+Result<> L2Tables::check_table(uint64_t index) const {
+  const uint64_t table = l1_[index] & format::kOffsetMask;
   if (!base::is_aligned(table, geometry_.cluster_bytes())) {
-    co_return fail(ErrorKind::kCorrupt,
-                   fmt::format("qcow2: L2 table offset {:#x} unaligned (L1 index: {:#x})", table,
-                               geometry_.l1_index(guest)));
+    return fail(
+        ErrorKind::kCorrupt,
+        fmt::format("qcow2: L2 table offset {:#x} unaligned (L1 index: {:#x})", table, index));
   }
-  co_return co_await cache_.load(table + geometry_.slice_in_table(guest));
+  if (table >= refcounts_.fresh_from() || table < geometry_.cluster_bytes()) {
+    return fail(
+        ErrorKind::kCorrupt,
+        fmt::format("qcow2: L2 table offset {:#x} leads nowhere (L1 index: {:#x})", table, index));
+  }
+  return {};
+}
+
+Task<Result<TableCache::Ref>> L2Tables::load(uint64_t guest) {
+  CO_TRY(check_table(geometry_.l1_index(guest)));
+  co_return co_await cache_.load(table_of(guest) + geometry_.slice_in_table(guest));
 }
 
 Task<Result<TableCache::Ref>> L2Tables::load_writable(uint64_t guest) {
@@ -76,12 +86,8 @@ Task<Result<>> L2Tables::make_table(uint64_t index) {
 
 // Others go on reading the shared table meanwhile; nobody changes it.
 Task<Result<>> L2Tables::copy_table(uint64_t index) {
+  CO_TRY(check_table(index));
   const uint64_t old_table = l1_[index] & format::kOffsetMask;
-  if (!base::is_aligned(old_table, geometry_.cluster_bytes())) {
-    co_return fail(
-        ErrorKind::kCorrupt,
-        fmt::format("qcow2: L2 table offset {:#x} unaligned (L1 index: {:#x})", old_table, index));
-  }
   std::vector<TableCache::Ref> slices;
   for (uint64_t at = 0; at < geometry_.cluster_bytes(); at += geometry_.slice_bytes()) {
     slices.push_back(CO_TRY(co_await cache_.load(old_table + at)));

@@ -68,6 +68,7 @@ class L2Tables {
   uint64_t table_of(uint64_t guest) const {
     return l1_[geometry_.l1_index(guest)] & format::kOffsetMask;
   }
+  Result<> check_table(uint64_t index) const;
   Task<Result<>> make_table(uint64_t index);
   Task<Result<>> copy_table(uint64_t index);
 

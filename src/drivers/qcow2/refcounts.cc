@@ -84,6 +84,12 @@ Task<Result<>> Refcounts::open(uint64_t table_offset, uint32_t table_clusters) {
           ErrorKind::kCorrupt,
           fmt::format("Refblock offset {:#x} unaligned (reftable index: {:#x})", offset, i));
     }
+    if (offset >= fresh_from()) {
+      co_return fail(ErrorKind::kCorrupt,
+                     fmt::format("Refblock offset {:#x} beyond the file's end (reftable index: "
+                                 "{:#x})",
+                                 offset, i));
+    }
     table[i] = offset;
   }
   while (!table.empty() && table.back() == 0) table.pop_back();
