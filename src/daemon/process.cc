@@ -64,6 +64,8 @@ Result<std::unique_ptr<Background>> Background::start() {
   }
   close(fds[0]);
   setsid();
+  // What a daemon in the background creates is nobody's business by default.
+  umask(umask(0) | 027);
   // Once more, so that we never acquire a terminal. The middle process has nothing to say.
   child = fork();
   if (child > 0) _exit(0);

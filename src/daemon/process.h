@@ -13,7 +13,8 @@ namespace firn::daemon {
 class Background final {
  public:
   // Forks; returns in the child, in a session of its own. Called before any thread exists. The
-  // child's working directory stays: relative file names are still to be resolved.
+  // child's working directory stays: relative file names are still to be resolved. Files that it
+  // creates are closed to others (umask 027 at least).
   static base::Result<std::unique_ptr<Background>> start();
   ~Background();  // without ready(): the parent sees a failure
   Background(const Background&) = delete;
