@@ -23,6 +23,8 @@ struct Canaries {
   bool l2_before_data = false;
   // qcow2: a freed cluster is used again before the removal of its reference is durable.
   bool freed_cluster_reused_early = false;
+  // file: a flush that failed is forgotten, and the next one succeeds.
+  bool failed_flush_forgotten = false;
 };
 inline Canaries canaries;
 #else
@@ -33,6 +35,7 @@ struct Canaries {
   bool flush_head_only = false;
   bool l2_before_data = false;
   bool freed_cluster_reused_early = false;
+  bool failed_flush_forgotten = false;
 };
 inline constexpr Canaries canaries;
 #endif

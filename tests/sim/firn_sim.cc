@@ -37,6 +37,8 @@ constexpr std::array kCanaries{
                 "qcow2 uses a freed cluster again before the freeing is durable"},
     CanaryEntry{"flush-head-only", &base::Canaries::flush_head_only,
                 "a guest's flush leaves out the old head of an unfinished seal"},
+    CanaryEntry{"failed-flush-forgotten", &base::Canaries::failed_flush_forgotten,
+                "a flush that follows one that failed succeeds"},
 };
 
 struct Arguments {
@@ -181,11 +183,13 @@ void print_summary(const Total& total) {
     fmt::print("{} {} {}", i == 0 ? "" : ",", phase_name(static_cast<Phase>(i)),
                counters.power_cuts[i]);
   }
-  fmt::print("; processes killed {}; orderly ends {}\n", counters.kills, counters.orderly_ends);
+  fmt::print("; processes killed {}; orderly ends {}; I/O errors {}\n", counters.kills,
+             counters.orderly_ends, counters.faults);
   fmt::print("writes {}, zeroings {}, discards {}, flushes {}, reads {}\n", counters.writes,
              counters.zeroings, counters.discards, counters.flushes, counters.reads);
-  fmt::print("snapshots {} ({} requests carried over), recovered {}\n", counters.snapshots,
-             counters.carried_requests, counters.snapshots_recovered);
+  fmt::print("snapshots {} ({} requests carried over), recovered {}, failed {}\n",
+             counters.snapshots, counters.carried_requests, counters.snapshots_recovered,
+             counters.failed_snapshots);
   fmt::print("images checked {} ({} clusters leaked), frozen layers judged {}\n",
              counters.images_checked, counters.leaked_clusters, counters.frozen_layers_judged);
 }

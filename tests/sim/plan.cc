@@ -57,6 +57,13 @@ Plan Plan::draw(uint64_t seed) {
   plan.zero_share = pick(random, kShares);
   plan.discard_share = pick(random, kShares);
   plan.fua_share = pick(random, kShares);
+  constexpr std::array<Faults, 8> kFaults{Faults::kNone,        Faults::kNone,    Faults::kNone,
+                                          Faults::kNone,        Faults::kNone,    Faults::kErrors,
+                                          Faults::kFailedSyncs, Faults::kFullDisk};
+  plan.faults = pick(random, kFaults);
+  constexpr std::array<double, 3> kProbabilities{0.001, 0.005, 0.02};
+  plan.fault_probability = pick(random, kProbabilities);
+  plan.free_bytes = random.below(plan.disk_sectors * 512);
   return plan;
 }
 
@@ -64,10 +71,11 @@ std::string Plan::describe() const {
   std::string text = fmt::format("{} sectors on {}", disk_sectors, base_format);
   for (const auto& [name, value] : base_options) text += fmt::format(" {}={}", name, value);
   return text + fmt::format(
-                    ", {} rounds, {} clients of {} requests up to {} sectors, up to {} snapshots a "
+                    ", faults {}, {} rounds, {} clients of {} requests up to {} sectors, up to {} "
+                    "snapshots a "
                     "round, unmap {}, caches {}, disk sectors {}",
-                    rounds, clients, requests_per_client, most_request_sectors, most_snapshots,
-                    unmap, cache_bytes, disk_sector_bytes);
+                    static_cast<int>(faults), rounds, clients, requests_per_client,
+                    most_request_sectors, most_snapshots, unmap, cache_bytes, disk_sector_bytes);
 }
 
 }  // namespace firn::sim

@@ -12,6 +12,14 @@ namespace firn::sim {
 
 using CreateOptions = std::vector<std::pair<std::string, std::string>>;
 
+// What goes wrong besides power.
+enum class Faults : uint8_t {
+  kNone,
+  kErrors,       // operations fail now and then, fsync excepted
+  kFailedSyncs,  // fsync fails now and then, and loses what Linux may lose then
+  kFullDisk,
+};
+
 struct Plan {
   uint64_t disk_sectors = 2048;
   std::string base_format = "qcow2";
@@ -31,6 +39,9 @@ struct Plan {
   double zero_share = 0.1;
   double discard_share = 0.05;
   double fua_share = 0.1;
+  Faults faults = Faults::kNone;
+  double fault_probability = 0;  // of each operation
+  uint64_t free_bytes = 0;       // kFullDisk: what is left when the daemon starts
 
   static Plan draw(uint64_t seed);
   // For a new image: of any cluster size, refcount width and kind that goes together.

@@ -74,13 +74,27 @@ Task<bool> Session::take_one_snapshot(block::Graph& graph) {
   world_.phase = Phase::kPreparing;
   const size_t old_head = world_.chain.size() - 1;
   const Tick sent = world_.oracle.now();
+  const std::string overlay_path = request.overlay_path;
   const auto report = co_await block::take_snapshot(graph, std::move(request));
-  if (!good(report, "the snapshot")) co_return false;
+  if (!good(report, "the snapshot")) {
+    if (process_.alive()) judge_failed_snapshot(overlay_path);
+    co_return false;
+  }
   world_.chain[old_head].command = {sent, world_.oracle.now()};
   world_.phase = Phase::kServing;
   ++world_.counters.snapshots;
   world_.counters.carried_requests += report->in_flight;
   co_return true;
+}
+
+// It leaves nothing, unless it failed after the pivot.
+void Session::judge_failed_snapshot(const std::string& overlay_path) {
+  ++world_.counters.failed_snapshots;
+  if (world_.phase == Phase::kPreparing) world_.phase = Phase::kServing;
+  if (world_.chain.back().path == overlay_path) return;
+  if (world_.disk.find(overlay_path) != nullptr) {
+    world_.fail("a snapshot that failed has left " + overlay_path + " behind");
+  }
 }
 
 // Clients. ----------------------------------------------------------------------------------------
@@ -163,6 +177,8 @@ Task<void> Session::read(uint64_t first_sector, uint64_t sectors) {
   const Tick sent = world_.oracle.now();
   const auto result = co_await root_.read(first_sector * kSectorBytes, iov);
   if (!good(result, "a read")) co_return;
+  // After an fsync that failed, Linux may forget what was written: that is not the reader's fault.
+  if (world_.plan.faults == Faults::kFailedSyncs && world_.faults_injected != 0) co_return;
   if (auto bad = world_.oracle.check_read(first_sector, buffer, sent)) world_.fail(*std::move(bad));
 }
 

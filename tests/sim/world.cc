@@ -1,5 +1,6 @@
 #include "tests/sim/world.h"
 
+#include <cerrno>
 #include <utility>
 
 #include "drivers/file/file_driver.h"
@@ -35,10 +36,11 @@ const char* phase_name(Phase phase) {
 void Counters::add(const Counters& other) {
   for (size_t i = 0; i < kPhases; ++i) power_cuts[i] += other.power_cuts[i];
   for (const auto member :
-       {&Counters::kills, &Counters::orderly_ends, &Counters::writes, &Counters::zeroings,
-        &Counters::discards, &Counters::flushes, &Counters::reads, &Counters::snapshots,
-        &Counters::snapshots_recovered, &Counters::carried_requests, &Counters::images_checked,
-        &Counters::leaked_clusters, &Counters::frozen_layers_judged}) {
+       {&Counters::kills, &Counters::orderly_ends, &Counters::faults, &Counters::failed_snapshots,
+        &Counters::writes, &Counters::zeroings, &Counters::discards, &Counters::flushes,
+        &Counters::reads, &Counters::snapshots, &Counters::snapshots_recovered,
+        &Counters::carried_requests, &Counters::images_checked, &Counters::leaked_clusters,
+        &Counters::frozen_layers_judged}) {
     this->*member += other.*member;
   }
 }
@@ -73,6 +75,33 @@ block::NodeSpec World::spec_of(const Layer& layer, bool read_only) const {
     spec.driver_options = std::move(options);
   }
   return spec;
+}
+
+void World::start_faults() {
+  faults_injected = 0;
+  if (plan.faults == Faults::kNone) return;
+  if (plan.faults == Faults::kFullDisk) {
+    disk.set_capacity(disk.allocated_bytes() + plan.free_bytes);
+    faults_injected = 1;  // whatever fails, this may be why
+    return;
+  }
+  using Kind = async::SimFileAccess::Kind;
+  disk.set_faults([this](const async::SimFileAccess& access) {
+    // Removing what a failed snapshot has made must work, or it can't be judged.
+    const bool may_fail = plan.faults == Faults::kFailedSyncs
+                              ? access.kind == Kind::kSync
+                              : access.kind != Kind::kSync && access.kind != Kind::kUnlink;
+    if (!may_fail || !random().chance(plan.fault_probability)) return async::SimFaultVerdict{};
+    ++faults_injected;
+    ++counters.faults;
+    return async::SimFaultVerdict{.error = EIO};
+  });
+}
+
+void World::stop_faults() {
+  disk.set_faults({});
+  disk.set_capacity(uint64_t{1} << 40);
+  if (faults_injected != 0) leaks_are_legal = true;
 }
 
 Task<bool> SimStateStore::wait() {

@@ -35,6 +35,8 @@ struct Counters {
   std::array<uint64_t, kPhases> power_cuts{};
   uint64_t kills = 0;
   uint64_t orderly_ends = 0;
+  uint64_t faults = 0;
+  uint64_t failed_snapshots = 0;
   uint64_t writes = 0;
   uint64_t zeroings = 0;
   uint64_t discards = 0;
@@ -70,13 +72,17 @@ struct World {
   std::vector<Layer> chain;  // the base first; the head last, by the state
   block::Registry registry;
   Phase phase = Phase::kOpening;
-  bool ever_cut = false;  // or killed: leaks are legal from then on
+  bool leaks_are_legal = false;  // from the first cut, kill or fault on
+  uint64_t faults_injected = 0;  // into this life of the daemon
   Counters counters;
   std::optional<std::string> failure;  // the first one
 
   void fail(std::string text) {
     if (!failure) failure = std::move(text);
   }
+  // What the plan has in store for a daemon that starts now, and its end.
+  void start_faults();
+  void stop_faults();
   async::SimRandom& random() { return machine.random(); }
   // How to open the layer at `path` with all below it.
   block::NodeSpec spec_of(const Layer& layer, bool read_only) const;

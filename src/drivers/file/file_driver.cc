@@ -8,7 +8,9 @@
 #include <cstdlib>
 #include <memory>
 
+#include "async/sync.h"
 #include "base/bytes.h"
+#include "base/canary.h"
 #include "base/units.h"
 #include "drivers/file/image_lock.h"
 
@@ -135,21 +137,25 @@ class FileDriver final : public block::Driver {
 
   Task<Result<>> flush() override {
     if (node_.options().no_flush) co_return Result<>();
+    // What was complete at this moment is durable after; what completes meanwhile is not counted.
+    const uint64_t wanted = changes_;
+    // One at a time: of two at once, the kernel would tell one of a lost write and let the other
+    // succeed. Those who wait here mostly find that the one before them has done their work.
+    const auto guard = co_await flushing_.lock();
     if (lost_writes_) {
       co_return base::fail(
           ErrorKind::kIo,
           fmt::format("'{}' has lost writes that an earlier flush reported", setup_.path));
     }
-    // What was complete at this moment is durable after; what completes meanwhile is not counted.
+    if (flushed_ != kNever && flushed_ >= wanted) co_return Result<>();
     const uint64_t covered = changes_;
-    if (covered == flushed_) co_return Result<>();
     auto result = co_await file_->sync_data();
     if (result) {
-      flushed_ = flushed_ == kNever ? covered : std::max(flushed_, covered);
+      flushed_ = covered;
     } else if (!node_.options().direct) {
       // The kernel drops what it could not write back and reports it once: a second flush that
       // succeeds would prove nothing.
-      lost_writes_ = true;
+      lost_writes_ = !base::canaries.failed_flush_forgotten;
     }
     co_return result;
   }
@@ -329,6 +335,7 @@ class FileDriver final : public block::Driver {
   uint64_t changes_ = 0;       // mutating requests that have completed
   uint64_t flushed_ = kNever;  // of these, what a flush has made durable
   bool lost_writes_ = false;
+  async::Mutex flushing_;
   bool can_zero_ = true;
   bool can_punch_ = true;
   bool can_discard_ = true;
