@@ -23,6 +23,16 @@ Task<Result<>> ready_head(Node& head) {
     co_return base::fail(ErrorKind::kBusy,
                          fmt::format("Node '{}' is busy: {}", head.name(), reason));
   }
+  // A node above admits requests for itself: those that it has in flight here are counted nowhere,
+  // and neither the seal nor a copy could wait for them.
+  for (const Edge* edge : head.parents()) {
+    if (edge->role() == EdgeRole::kRoot) continue;
+    co_return base::fail(
+        base::Error(ErrorKind::kBusy,
+                    fmt::format("Node '{}' is busy: node is used as {} of '{}'", head.name(),
+                                edge->name(), edge->parent()->name()))
+            .with_hint(fmt::format("take the snapshot of node '{}'", edge->parent()->name())));
+  }
   if (head.unsealed_below != nullptr) {
     co_return base::fail(
         base::Error(ErrorKind::kBusy,

@@ -194,6 +194,22 @@ TEST_F(SnapshotTest, ABackingNodeIsBusy) {
   EXPECT_FALSE(exists("s2"));
 }
 
+// Requests of the node above are not counted on the one below, so that a seal could not wait for
+// them.
+TEST_F(SnapshotTest, ANodeBelowAnotherFormatIsBusy) {
+  NodeSpec above;
+  above.driver = "raw";
+  above.node_name = "r";
+  above.file.emplace(std::string("a"));
+  add(std::move(above));
+  auto inner = request("s1");
+  inner.device.clear();
+  inner.node_name = "a";
+  EXPECT_EQ(error_of(inner), "Node 'a' is busy: node is used as file of 'r'");
+  EXPECT_FALSE(exists("s1"));
+  EXPECT_FALSE(base_->read_only());
+}
+
 TEST_F(SnapshotTest, AFailureWhileLayingOutLeavesNothing) {
   auto full = request("s1");
   full.overlay_options = {{kFakeFailCreate, "on"}};
