@@ -15,6 +15,9 @@ namespace firn::qcow2 {
 namespace {
 
 constexpr size_t kMaxFindings = 64;
+// 14 bytes of memory each; 16 TiB with clusters of 64 KiB.
+constexpr uint64_t kMaxFileClusters = uint64_t{1} << 28;
+constexpr uint64_t kMaxBitmapTableEntries = uint64_t{1} << 24;
 constexpr uint64_t kSavedBitmapEntryBytes = 24;  // the fixed part of a bitmap directory entry
 
 // What a cluster is used for.
@@ -31,6 +34,13 @@ class Checker {
         file_clusters_(base::div_ceil(file.size_bytes(), geometry_.cluster_bytes())) {}
 
   Task<Result<>> run() {
+    if (file_clusters_ > kMaxFileClusters) {
+      co_return base::fail(
+          base::Error(base::ErrorKind::kUnsupported,
+                      fmt::format("the file has {} clusters; only files of up to {} are checked",
+                                  file_clusters_, kMaxFileClusters))
+              .with_hint("check it with qemu-img check"));
+    }
     count(0, geometry_.cluster_bytes(), kMetadata, "header");
     CO_TRY(co_await count_refcount_structures());
     CO_TRY(co_await count_l1(header_.l1_offset, header_.l1_entries, "active L1 table"));
@@ -218,7 +228,11 @@ class Checker {
       const uint64_t name_bytes = base::load_be<uint16_t>(entry + 18);
       const uint64_t extra_bytes = base::load_be<uint32_t>(entry + 20);
       at += base::round_up(kSavedBitmapEntryBytes + name_bytes + extra_bytes, 8);
-      if (table_entries == 0 || table_entries * 8 > file_.size_bytes()) continue;
+      if (table_entries == 0) continue;
+      if (table_entries > kMaxBitmapTableEntries) {
+        corruption(fmt::format("a bitmap table of {} entries is too large", table_entries));
+        continue;
+      }
       count(table_offset, table_entries * 8, kMetadata, "bitmap table");
       const std::vector<uint64_t> table = CO_TRY(co_await read_table(table_offset, table_entries));
       for (const uint64_t cluster : table) {

@@ -38,7 +38,8 @@ struct ReferenceCounts {
 };
 
 // Errors: the header can't be read or parsed, or the file can't be read. Home loop of the node
-// behind `file`; yields. Takes 14 bytes of memory per host cluster. `counts` may be null.
+// behind `file`; yields. Takes 14 bytes of memory per host cluster; kUnsupported beyond 2^28 of
+// them. `counts` may be null.
 async::Task<base::Result<CheckReport>> check(block::Edge& file, ReferenceCounts* counts = nullptr);
 
 }  // namespace firn::qcow2

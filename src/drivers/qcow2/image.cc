@@ -49,6 +49,7 @@ Task<Result<std::unique_ptr<Image>>> Image::open(block::Node& node, const Option
 Image::Image(block::Node& node, Header header, const Options& options, CacheSizes sizes)
     : node_(node),
       header_(std::move(header)),
+      shown_size_bytes_(header_.size_bytes),
       geometry_(header_.geometry()),
       options_(options),
       file_(node.children().file),

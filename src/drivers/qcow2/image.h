@@ -41,7 +41,7 @@ class Image final : public block::Driver {
 
   std::string_view name() const override { return "qcow2"; }
   bool supports_backing() const override { return true; }
-  uint64_t size_bytes() const override { return header_.size_bytes; }
+  uint64_t size_bytes() const override { return shown_size_bytes_; }
   block::Limits limits() const override;
 
   Task<Result<>> read(uint64_t offset, const IoVec& iov, Flags flags) override;
@@ -146,6 +146,8 @@ class Image final : public block::Driver {
 
   block::Node& node_;
   Header header_;
+  // What users see: while the disk grows, still the old size.
+  uint64_t shown_size_bytes_;
   const Geometry geometry_;
   const Options options_;
   ImageFile file_;

@@ -29,8 +29,9 @@ Task<Result<>> Image::resize(uint64_t size_bytes) {
                                             : co_await shrink(size_bytes);
 }
 
-// What the grown part must not show, old bytes of the last cluster and what a longer backing layer
-// has there, is zeroed and durable before the header names the new size.
+// What the grown part must not show is gone, and durably so, before the header names the new size:
+// old bytes of the last cluster, what a longer backing layer has there, and clusters that a
+// shrinking left mapped when it was interrupted.
 Task<Result<>> Image::grow(uint64_t size_bytes) {
   const uint64_t old_size = header_.size_bytes;
   const uint64_t entries = geometry_.l1_entries(size_bytes);
@@ -40,11 +41,13 @@ Task<Result<>> Image::grow(uint64_t size_bytes) {
   if (below) hidden_end = std::max(hidden_end, below.size_bytes());
   hidden_end = std::min(hidden_end, size_bytes);
 
-  // In memory first: the ways of writing look at the size. Nobody else asks beyond the old one
-  // before this call is over.
+  // In memory first: the ways of writing look at the size. Nobody else asks beyond the old one,
+  // which they are shown until this call is over.
   header_.size_bytes = size_bytes;
-  Result<> done;
-  if (old_size < hidden_end) {
+  const uint64_t left_begin = base::round_up(old_size, geometry_.cluster_bytes());
+  const uint64_t left_end = base::round_up(size_bytes, geometry_.cluster_bytes());
+  Result<> done = co_await zero_units(left_begin, left_end, Unmap::kForget);
+  if (done && old_size < hidden_end) {
     done = co_await write_zeroes(old_size, hidden_end - old_size, block::flag::kNone);
   }
   if (done) done = co_await commits_.commit();
@@ -53,6 +56,7 @@ Task<Result<>> Image::grow(uint64_t size_bytes) {
     done = co_await commits_.write_header();
   }
   if (!done) header_.size_bytes = old_size;
+  shown_size_bytes_ = header_.size_bytes;
   co_return done;
 }
 
@@ -61,8 +65,10 @@ Task<Result<>> Image::grow_l1(uint64_t entries) {
   const HostRun run = CO_TRY(co_await refcounts_.allocate_table(bytes >> geometry_.cluster_bits));
   const uint64_t new_offset = run.first << geometry_.cluster_bits;
   const async::Mutex::Guard guard = co_await commits_.lock();
-  // The copy has what the following commit makes durable, and nothing younger. What is added to the
-  // table from here on goes to the new place with a later commit.
+  // The copy has what the following commit makes durable, and nothing younger or older: between the
+  // copy and the commit's freezing nothing waits, since its one wait before it is over here. What
+  // is added to the table from here on goes to the new place with a later commit.
+  CO_TRY(co_await refcounts_.make_room_for_table());
   const std::vector<uint64_t> copied = l2_.l1();
   const Buffer table = l2_.copy_l1(bytes);
   Result<> done = co_await commits_.commit_locked();
@@ -104,6 +110,7 @@ Task<Result<>> Image::shrink(uint64_t size_bytes) {
       header_.size_bytes = old_size;
       co_return done;
     }
+    shown_size_bytes_ = size_bytes;
   }
   const uint64_t end = base::round_up(old_size, geometry_.cluster_bytes());
   if (begin < end) CO_TRY(co_await zero_units(begin, end, Unmap::kForget));

@@ -165,6 +165,21 @@ TEST_F(ImageTest, DirtyImageThatQemuLeftIsRepaired) {
   expect_clean();
 }
 
+TEST_F(ImageTest, ARepairThatNeedsTooMuchMemoryIsRefused) {
+  make(1 << 20, {{"cluster_size", "512"}});
+  ASSERT_DONE(run_on_loop(write_pieces(path_, 2, 512)));
+  // A file with holes in it, and an entry that leads to its far end.
+  must("truncate -s 256G " + path_);
+  const uint64_t l1 = peek_be<uint64_t>(path_, 40);
+  const uint64_t l2 = peek_be<uint64_t>(path_, l1) & format::kOffsetMask;
+  poke_be<uint64_t>(path_, l2, ((uint64_t{256} << 30) - 512) | format::kCopied);
+  poke_be<uint64_t>(path_, 72, format::incompatible::kDirty);
+  const Result<> opened = run_on_loop(open_and_close(path_, {}));
+  ASSERT_FALSE(opened);
+  EXPECT_THAT(opened.error().text(), HasSubstr("clusters"));
+  EXPECT_EQ(peek_be<uint64_t>(path_, 72), format::incompatible::kDirty);
+}
+
 TEST_F(ImageTest, WrongTablesAreErrorsAndStayAsTheyAre) {
   make(64 << 20);
   ASSERT_DONE(run_on_loop(write_pieces(path_, 2, 1 << 20)));
@@ -281,6 +296,56 @@ TEST_F(ImageTest, ShrinksAndForgets) {
   const Result<> odd = run_on_loop(resize_image(path_, 1000));
   ASSERT_FALSE(odd);
   EXPECT_EQ(odd.error().text(), "The new size must be a multiple of 512");
+}
+
+// As a cut leaves it that comes between a shrinking's header and the rest of it.
+TEST_F(ImageTest, GrownPartShowsNothingThatAnInterruptedShrinkingLeft) {
+  for (const char* extended : {"off", "on"}) {
+    must("rm -f " + path_);
+    make(8 << 20, {{"extended_l2", extended}});
+    ASSERT_DONE(run_on_loop(write_pieces(path_, 64, 128 << 10)));
+    constexpr uint64_t kShrunk = (3 << 20) + 512;
+    const std::string expected = directory_.path("expected.raw");
+    must(fmt::format("qemu-img convert -O raw {} {}", path_, expected));
+    poke_be<uint64_t>(path_, 24, kShrunk);
+    must(fmt::format("truncate -s {} {}", kShrunk, expected));
+    for (const uint64_t size : {uint64_t{5} << 20, uint64_t{8} << 20, uint64_t{16} << 20}) {
+      ASSERT_DONE(run_on_loop(resize_image(path_, size)));
+      must(fmt::format("truncate -s {} {}", size, expected));
+      must(fmt::format("qemu-img compare -f qcow2 -F raw {} {}", path_, expected));
+    }
+    expect_clean();
+  }
+}
+
+Task<void> resize_aside(Image* image, uint64_t size_bytes, Result<>* result) {
+  *result = co_await image->resize(size_bytes);
+}
+
+// Whoever sees the new size may write there, and what is zeroed on the way would destroy it.
+Task<Result<>> look_at_size_while_growing(std::string path) {
+  auto image = CO_TRY(co_await Opened::open(std::move(path)));
+  Result<> resized;
+  {
+    async::TaskScope scope;
+    scope.spawn(resize_aside(&image->image(), 16 << 20, &resized));
+    while (scope.running() != 0) {
+      EXPECT_EQ(image->image().size_bytes(), (1u << 20) + 512);
+      co_await async::Loop::current().yield();
+    }
+    co_await scope.join();
+  }
+  EXPECT_EQ(image->image().size_bytes(), 16u << 20);
+  CO_TRY(std::move(resized));
+  co_return co_await image->close();
+}
+
+TEST_F(ImageTest, TheNewSizeIsSeenWhenTheGrowingIsOver) {
+  const std::string base = directory_.path("base.raw");
+  must("head -c 8M /dev/urandom > " + base);
+  make((1 << 20) + 512, {{"backing_file", base}, {"backing_fmt", "raw"}, {"compat", "0.10"}});
+  ASSERT_DONE(run_on_loop(look_at_size_while_growing(path_)));
+  expect_clean();
 }
 
 // Requests --------------------------------------------------------------------------------------
