@@ -439,5 +439,58 @@ TEST(StoreErrors, AFailedFlushIsForEver) {
   EXPECT_TRUE(done) << done.error().text();
 }
 
+// Hostile images --------------------------------------------------------------------------------
+
+constexpr uint64_t kHostileDisk = uint64_t{1} << 30;  // two L2 tables
+
+// An image with an L2 table whose own refcount is 0, so that the table is handed out as free.
+Task<Result<Bytes>> image_with_uncounted_table() {
+  const block::DriverEntry::CreateRequest request{.size_bytes = kHostileDisk};
+  Stack stack({}, 1, false);
+  CO_TRY(co_await create(stack.node.children().file, request));
+  CO_TRY(co_await stack.open());
+  CO_TRY(co_await write_at(stack, 0));
+  CO_TRY(co_await stack.image->close());
+  Bytes bytes = stack.file->cut();
+  const auto load = [&](uint64_t at) { return base::load_be<uint64_t>(bytes.data() + at); };
+  const uint64_t table = load(load(40)) & format::kOffsetMask;
+  const uint64_t counts = load(load(48));
+  store_refcount(bytes.data() + counts, table >> 16, 4, 0);
+  co_return bytes;
+}
+
+Task<void> read_aside(Image* image) {
+  Bytes bytes(4096);
+  const IoVec iov{base::ByteSpan(bytes)};
+  (void)co_await image->read(0, iov, block::flag::kNone);
+}
+
+// The table is being read while a write elsewhere is given its place. True if that was refused.
+Task<Result<bool>> reuse_table_in_use(uint64_t seed) {
+  Stack stack(CO_TRY(co_await image_with_uncounted_table()), seed, true);
+  CO_TRY(co_await stack.open());
+  Result<> written;
+  {
+    TaskScope scope;
+    scope.spawn(read_aside(stack.image));
+    written = co_await write_at(stack, kHostileDisk / 2);
+    co_await scope.join();
+  }
+  (void)co_await stack.image->close();
+  if (written) co_return false;
+  EXPECT_EQ(written.error().kind(), base::ErrorKind::kCorrupt) << written.error().text();
+  co_return true;
+}
+
+TEST(Hostile, ATableThatIsCountedAsFreeIsNotOverwrittenWhileItIsRead) {
+  bool refused = false;
+  for (uint64_t seed = 1; seed <= 30; ++seed) {
+    const Result<bool> done = run_on_loop(reuse_table_in_use(seed));
+    ASSERT_TRUE(done) << done.error().text();
+    refused = refused || *done;
+  }
+  EXPECT_TRUE(refused);
+}
+
 }  // namespace
 }  // namespace firn::qcow2

@@ -50,6 +50,16 @@ Result<> L2Tables::check_table(uint64_t index) const {
   return {};
 }
 
+Result<> L2Tables::check_new_table(uint64_t table) const {
+  for (uint64_t at = 0; at < geometry_.cluster_bytes(); at += geometry_.slice_bytes()) {
+    if (!cache_.is_in_use(table + at)) continue;
+    return fail(base::Error(ErrorKind::kCorrupt,
+                            fmt::format("qcow2: the L2 table at {:#x} is counted as free", table))
+                    .with_hint("check the image with qemu-img check"));
+  }
+  return {};
+}
+
 Task<Result<TableCache::Ref>> L2Tables::load(uint64_t guest) {
   CO_TRY(check_table(geometry_.l1_index(guest)));
   co_return co_await cache_.load(table_of(guest) + geometry_.slice_in_table(guest));
@@ -77,6 +87,7 @@ void L2Tables::set_l1_entry(uint64_t index, uint64_t entry) {
 Task<Result<>> L2Tables::make_table(uint64_t index) {
   const HostRun run = CO_TRY(co_await refcounts_.allocate(1));
   const uint64_t table = run.first << geometry_.cluster_bits;
+  CO_TRY(check_new_table(table));
   for (uint64_t at = 0; at < geometry_.cluster_bytes(); at += geometry_.slice_bytes()) {
     cache_.create(table + at);
   }
@@ -94,6 +105,7 @@ Task<Result<>> L2Tables::copy_table(uint64_t index) {
   }
   const HostRun run = CO_TRY(co_await refcounts_.allocate(1));
   const uint64_t table = run.first << geometry_.cluster_bits;
+  CO_TRY(check_new_table(table));
   for (const TableCache::Ref& slice : slices) {
     TableCache::Slice& copy = cache_.create(table + (slice->offset - old_table));
     std::memcpy(cache_.modify(copy), slice->data.get(), geometry_.slice_bytes());

@@ -69,6 +69,7 @@ class L2Tables {
     return l1_[geometry_.l1_index(guest)] & format::kOffsetMask;
   }
   Result<> check_table(uint64_t index) const;
+  Result<> check_new_table(uint64_t table) const;
   Task<Result<>> make_table(uint64_t index);
   Task<Result<>> copy_table(uint64_t index);
 

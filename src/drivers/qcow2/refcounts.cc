@@ -123,6 +123,12 @@ Result<> Refcounts::add_block(uint64_t block, uint64_t cluster) {
   }
   if (block >= table_.size()) table_.resize(block + 1);
   CHECK(table_[block] == 0);
+  const uint64_t begin = cluster << geometry_.cluster_bits;
+  for (uint64_t at = 0; at < geometry_.cluster_bytes(); at += geometry_.slice_bytes()) {
+    if (!cache_.is_in_use(begin + at)) continue;
+    return fail(ErrorKind::kCorrupt,
+                fmt::format("qcow2: the refcount block at {:#x} is counted as free", begin));
+  }
   table_[block] = cluster << geometry_.cluster_bits;
   mark_entry(block);
   for (uint64_t at = 0; at < geometry_.cluster_bytes(); at += geometry_.slice_bytes()) {

@@ -79,7 +79,14 @@ class TableCache {
   }
   // Reads it if need be. Reads of one slice are merged.
   Task<Result<Ref>> load(uint64_t offset);
-  // A slice of a new table: zeroes, dirty. What was known of an older table there is forgotten.
+  // True if the slice at `offset` is being read or held. Where a new table is to lie that is only
+  // so in an image that counts a table in use as free.
+  bool is_in_use(uint64_t offset) const {
+    const auto found = slices_.find(offset);
+    return found != slices_.end() && found->second->pins != 0;
+  }
+  // A slice of a new table, which is not in use: zeroes, dirty. What was known of an older table
+  // there is forgotten.
   Slice& create(uint64_t offset);
 
   // For changing: marks the slice dirty. Valid until the next await.
