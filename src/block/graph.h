@@ -69,6 +69,8 @@ class Graph final {
   Task<Result<>> remove_node(std::string name);
   Node* find_node(std::string_view name) const;
   std::vector<Node*> nodes() const;  // in order of creation
+  // For those who hold lock_changes(): false if it was removed, and `node` leads nowhere.
+  bool has_node(const Node* node) const;
   // Takes over the nodes of `tree` (its top as one that was added by itself) if their names are
   // free; else leaves it to the caller. For those who hold lock_changes().
   Result<> adopt(OpenedTree& tree);
@@ -109,7 +111,6 @@ class Graph final {
  private:
   Graph(async::Runtime& runtime, Registry registry, StateStore& state, async::Loop& io_loop);
 
-  bool has_node(const Node* node) const;
   void forget(const std::vector<Node*>& closed);
   Result<> resolve_children(NodeSpec& spec, async::Loop*& home) const;
   Task<Result<>> close_with_orphans(Node& node);

@@ -18,6 +18,15 @@ uint64_t next_serial() {
   return ++last;
 }
 
+async::Task<bool> read_only_at_home(block::Node& node) { co_return node.read_only(); }
+
+// A node that was removed meanwhile is not: attaching to it fails.
+async::Task<bool> is_read_only(block::Graph& graph, block::Node& node) {
+  const auto guard = co_await graph.lock_changes();
+  if (!graph.has_node(&node)) co_return false;
+  co_return co_await async::call_on(node.home(), read_only_at_home(node));
+}
+
 // What clients are told to align to. The minimum must divide the size, or the tail could not be
 // reached; whatever is not aligned is rounded below, at a cost.
 InfoBlockSize block_sizes(const block::Limits& limits, uint64_t size_bytes) {
@@ -50,12 +59,8 @@ async::Task<base::Result<std::unique_ptr<Export>>> Export::open(block::Graph& gr
     co_return base::fail(base::ErrorKind::kInvalidArgument,
                          fmt::format("description '{}' too long", options.description));
   }
-  if (options.writable) {
-    const bool read_only = co_await async::call_on(
-        node.home(), [](block::Node& at) -> async::Task<bool> { co_return at.read_only(); }(node));
-    if (read_only) {
-      co_return base::fail(base::ErrorKind::kReadOnly, "Cannot export read-only node as writable");
-    }
+  if (options.writable && co_await is_read_only(graph, node)) {
+    co_return base::fail(base::ErrorKind::kReadOnly, "Cannot export read-only node as writable");
   }
   std::unique_ptr<Export> made(new Export(graph, std::move(options)));
   block::Permissions used = block::permission::kConsistentRead;

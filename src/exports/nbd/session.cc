@@ -13,6 +13,8 @@ namespace firn::nbd {
 namespace {
 
 constexpr size_t kInputBytes = 128 << 10;
+// What CACHE reads at a time.
+constexpr uint32_t kCacheStepBytes = uint32_t{1} << 20;
 // After so many requests the others on this loop have their turn.
 constexpr unsigned kRequestsPerGo = 64;
 constexpr unsigned kRequestsPerLook = 8;  // at the clock
@@ -22,8 +24,15 @@ constexpr uint64_t kBatchBytes = uint64_t{4} << 20;
 
 // Memory that a request needs for what it carries or asks for.
 uint64_t data_bytes(const RequestHeader& request) {
-  const bool has_data = request.command == Command::kRead || request.command == Command::kWrite;
-  return has_data ? request.length : 0;
+  switch (request.command) {
+    case Command::kRead:
+    case Command::kWrite:
+      return request.length;
+    case Command::kCache:
+      return std::min(request.length, kCacheStepBytes);
+    default:
+      return 0;
+  }
 }
 
 struct LingerTimer : async::Timer {

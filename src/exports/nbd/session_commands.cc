@@ -21,7 +21,6 @@ constexpr size_t kMaxReadRuns = 32;
 constexpr uint64_t kLookAheadBytes = uint64_t{64} << 20;
 
 constexpr size_t kMaxExtents = 2048;  // of one context in one reply
-constexpr uint64_t kCacheStepBytes = uint64_t{1} << 20;
 
 bool is_zero_run(const block::Root::ChainRun& found) {
   return found.run.kind != block::RunKind::kData;
@@ -194,14 +193,9 @@ async::Task<void> Session::serve_cache(Exchange& exchange) {
   const RequestHeader& request = exchange.request;
   base::Result<> result;
   if (request.length != 0) {
-    const uint64_t step = std::min<uint64_t>(request.length, kCacheStepBytes);
-    const Buffer scratch = pool_.take(step);
-    if (!scratch) {
-      reply_error(exchange, WireError::kNoMem, "no memory for the request's data");
-      co_return;
-    }
+    const uint64_t step = exchange.held_bytes;
     for (uint64_t done = 0; done < request.length && result; done += step) {
-      const async::IoVec iov(scratch.data(), std::min(step, request.length - done));
+      const async::IoVec iov(exchange.data.data(), std::min(step, request.length - done));
       result = co_await root_.read(request.offset + done, iov);
     }
   }
