@@ -41,6 +41,15 @@ class DeviceTest(firn_test.Case):
         daemon.stop()
         self.io(device, "read -q -P 1 0 1M", "read -q -P 0 1M 64k", "read -q -P 0 2M 64k", fmt="raw")
 
+    def test_parts_of_sectors(self):
+        device = self.loop_device("disk")
+        daemon = self.serve_device(device)
+        self.io(daemon, "write -q -P 1 0 1M", "write -q -z 100 1000", "write -q -z -u 8292 5000",
+                "discard -q 65636 1000", "flush")
+        self.io(daemon, "read -q -P 1 0 100", "read -q -P 0 100 1000", "read -q -P 1 1100 7192",
+                "read -q -P 0 8292 5000", "read -q -P 1 13292 52344", "read -q -P 1 66636 1k")
+        daemon.stop()
+
     def test_an_overlay_on_a_device(self):
         base = self.loop_device("base")
         overlay = self.loop_device("overlay")

@@ -124,12 +124,17 @@ class FileDriver final : public block::Driver {
 
   Task<Result<>> discard(uint64_t offset, uint64_t length, Flags flags) override {
     if (!can_discard_ || offset >= size_bytes()) co_return Result<>();
+    if (setup_.is_device) {
+      const uint64_t begin = base::round_up(offset, kSectorBytes);
+      const uint64_t end = base::round_down(offset + length, kSectorBytes);
+      if (begin >= end) co_return Result<>();
+      offset = begin;
+      length = end - begin;
+    }
     auto result = co_await file_->discard(offset, length);
     ++changes_;
-    if (!result && result.error().kind() == ErrorKind::kUnsupported) {
-      can_discard_ = false;  // a discard is a wish
-      co_return Result<>();
-    }
+    // A discard is a wish.
+    if (!result && is_refused(result.error(), can_discard_)) co_return Result<>();
     CO_TRY(std::move(result));
     if ((flags & block::flag::kFua) != 0) co_return co_await flush();
     co_return Result<>();
@@ -272,13 +277,33 @@ class FileDriver final : public block::Driver {
     if (end > padded || file_->direct_alignment() == 1) size_bytes_ = std::max(size_bytes_, end);
   }
 
+  // True if the store does not do this, so that there may be another way. What it never does is not
+  // tried again; but a block device refuses parts of its sectors, however large those are.
+  bool is_refused(const base::Error& error, bool& can_do) const {
+    if (error.kind() == ErrorKind::kUnsupported) {
+      can_do = false;
+      return true;
+    }
+    return setup_.is_device && error.errno_value() == EINVAL;
+  }
+
+  // A block device zeroes whole sectors: parts of them are written.
   Task<Result<>> zero(uint64_t offset, uint64_t length, Flags flags) {
+    if (!setup_.is_device) co_return co_await zero_whole(offset, length, flags);
+    const uint64_t end = offset + length;
+    const uint64_t begin = std::min(end, base::round_up(offset, kSectorBytes));
+    const uint64_t whole_end = std::max(begin, base::round_down(end, kSectorBytes));
+    CO_TRY(co_await write_out_zeroes(offset, begin - offset));
+    if (begin < whole_end) CO_TRY(co_await zero_whole(begin, whole_end - begin, flags));
+    co_return co_await write_out_zeroes(whole_end, end - whole_end);
+  }
+
+  Task<Result<>> zero_whole(uint64_t offset, uint64_t length, Flags flags) {
     const bool may_unmap = (flags & block::flag::kMayUnmap) != 0;
     if (!may_unmap && can_zero_) {
       auto result = co_await file_->zero(offset, length, false);
       if (result) co_return co_await extend(offset + length);
-      if (result.error().kind() != ErrorKind::kUnsupported) co_return result;
-      can_zero_ = false;
+      if (!is_refused(result.error(), can_zero_)) co_return result;
     }
     if (can_punch_) {
       auto result = co_await file_->zero(offset, length, true);
@@ -286,8 +311,7 @@ class FileDriver final : public block::Driver {
         if (!may_unmap) CO_TRY(co_await reserve(offset, length));
         co_return co_await extend(offset + length);
       }
-      if (result.error().kind() != ErrorKind::kUnsupported) co_return result;
-      can_punch_ = false;
+      if (!is_refused(result.error(), can_punch_)) co_return result;
     }
     if ((flags & block::flag::kNoFallback) != 0) {
       co_return base::fail(ErrorKind::kUnsupported,
