@@ -105,6 +105,8 @@ Task<Result<>> Exports::add(api::BlockExportOptions options) {
   if (!node) {
     exported = fail(node.error());
   } else if (server_ != nullptr) {
+    // A server that was stopped while the node was looked for had marked it as its own.
+    entries_.find(options.id)->second.shutting_down = false;
     exported = co_await server_->add_export(graph_, **node, std::move(own));
   }
   if (!exported) {
