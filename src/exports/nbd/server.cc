@@ -11,6 +11,9 @@
 namespace firn::nbd {
 namespace {
 
+// How long a removal in safe mode waits for clients that are leaving, and how often it looks.
+constexpr async::Duration kLeaveTime = std::chrono::milliseconds(100);
+constexpr async::Duration kLeavePause = std::chrono::milliseconds(2);
 // After an error that passes by itself, such as too many open files.
 constexpr async::Duration kAcceptPause = std::chrono::milliseconds(200);
 
@@ -59,22 +62,33 @@ async::Task<base::Result<Export*>> Server::add_export(block::Graph& graph, block
   co_return added;
 }
 
-async::Task<base::Result<>> Server::remove_export(std::string name, RemoveMode mode) {
-  const auto found = exports_.find(name);
-  if (found == exports_.end()) {
-    co_return base::fail(base::ErrorKind::kNotFound, fmt::format("Export '{}' is not found", name));
+async::Task<bool> Server::is_unused_soon(std::string name) {
+  const async::TimePoint deadline = async::Loop::current().now() + kLeaveTime;
+  for (;;) {
+    const Export* const found = find_export(name);
+    if (found == nullptr || found->client_count() == 0) co_return true;
+    if (async::Loop::current().now() >= deadline) co_return false;
+    co_await async::Loop::current().sleep_for(kLeavePause);
   }
-  if (mode == RemoveMode::kSafe && found->second->client_count() != 0) {
-    co_return base::fail(
+}
+
+async::Task<base::Result<>> Server::remove_export(std::string name, RemoveMode mode) {
+  ++export_changes_;
+  const bool allowed = mode != RemoveMode::kSafe || co_await is_unused_soon(name);
+  base::Result<> removed;
+  if (const auto found = exports_.find(name); found == exports_.end()) {
+    removed = base::fail(base::ErrorKind::kNotFound, fmt::format("Export '{}' is not found", name));
+  } else if (!allowed) {
+    removed = base::fail(
         base::Error(base::ErrorKind::kBusy, fmt::format("export '{}' still in use", name))
             .with_hint("Use mode='hard' to force client disconnect"));
+  } else {
+    const std::unique_ptr<Export> closing = std::move(found->second);
+    exports_.erase(found);
+    co_await closing->close();
   }
-  const std::unique_ptr<Export> removed = std::move(found->second);
-  exports_.erase(found);
-  ++export_changes_;
-  co_await removed->close();
   if (--export_changes_ == 0) changes_done_.wake_all();
-  co_return base::Result<>();
+  co_return removed;
 }
 
 Export* Server::find_export(std::string_view name) const {

@@ -48,7 +48,8 @@ class Server final : private ExportDirectory {
   async::Task<base::Result<Export*>> add_export(block::Graph& graph, block::Node& node,
                                                 ExportOptions options);
   // By its name. It can't be chosen from now on; returns when its last request is done and the node
-  // is free. Errors: kNotFound; in safe mode kBusy, "export 'x' still in use".
+  // is free. Errors: kNotFound; in safe mode kBusy, "export 'x' still in use": a client that is
+  // just leaving is given a moment, for its own loop has to notice.
   async::Task<base::Result<>> remove_export(std::string name, RemoveMode mode);
 
   Export* find_export(std::string_view name) const;
@@ -66,6 +67,7 @@ class Server final : private ExportDirectory {
   std::vector<Entry> list_exports() const override;
   async::Task<std::optional<ExportFacts>> describe_export(std::string name) override;
 
+  async::Task<bool> is_unused_soon(std::string name);
   async::Task<void> accept_clients();
   async::Task<void> serve_client(std::unique_ptr<async::Stream> stream);
   async::Task<std::optional<Negotiated>> negotiate_in_time(async::Stream& stream);

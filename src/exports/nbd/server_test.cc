@@ -279,6 +279,18 @@ TEST_F(NbdServerTest, RemovingAnExport) {
   EXPECT_EQ(greeted().choose(Option::kGo, "second"), OptionReply::kErrUnknown);
 }
 
+// The export's own loop notices that a client is gone, and a little later than the client knows it.
+TEST_F(NbdServerTest, AClientThatHasJustLeftDoesNotKeepAnExport) {
+  for (int i = 0; i < 50; ++i) {
+    serve(node_, {.name = "third"});
+    {
+      RawClient client = greeted();
+      EXPECT_EQ(client.choose(Option::kGo, "third"), OptionReply::kAck);
+    }
+    EXPECT_TRUE(call(server_->remove_export("third", RemoveMode::kSafe)).has_value()) << i;
+  }
+}
+
 // Requests that take most of a second, when their export goes: they are carried out first.
 TEST_F(NbdServerTest, HardRemovalWaitsForRequests) {
   Export* slow = serve(add_null("slow", kSize, 800'000'000), {.name = "slow", .writable = true});
