@@ -147,6 +147,7 @@ Task<Result<>> Image::zero_units(uint64_t begin, uint64_t end, Unmap unmap) {
     }
     if ((nothing_below() || unmap == Unmap::kForget) && l2_.is_unmapped(begin)) {
       begin = std::min(end, (begin | (geometry_.l2_coverage() - 1)) + 1);
+      if (loop_->turn_is_over()) co_await loop_->yield();
       continue;
     }
     const TableCache::Ref slice = CO_TRY(co_await l2_.load_writable(begin));
