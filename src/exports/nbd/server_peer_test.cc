@@ -176,10 +176,10 @@ second.shutdown()
 TEST_F(PeerTest, FioVerifiesWhatItWrote) {
   NEED("fio");
   if (run_command("fio --enghelp=nbd").status != 0) GTEST_SKIP() << "fio has no nbd engine";
-  expect_success("fio --name=verify --ioengine=nbd --uri=" + quoted_uri() +
+  expect_success("fio --name=verify --verify_state_save=0 --ioengine=nbd --uri=" + quoted_uri() +
                  " --rw=randwrite --bsrange=512-64k --iodepth=32 --size=16m"
                  " --verify=crc32c --fsync=100 --randseed=1");
-  expect_success("fio --name=verify --ioengine=nbd --uri=" + quoted_uri() +
+  expect_success("fio --name=verify --verify_state_save=0 --ioengine=nbd --uri=" + quoted_uri() +
                  " --rw=randwrite --bs=4k --iodepth=32 --size=8m --numjobs=3 --offset_increment=8m"
                  " --verify=crc32c --group_reporting");
 }
