@@ -45,7 +45,9 @@ class QmpClient final {
 
   std::string socket_path_;
   std::unique_ptr<async::Stream> stream_;
-  base::JsonParser parser_;
+  // A daemon is trusted; a chain of a thousand layers nests as deep in query-block's answer.
+  base::JsonParser parser_{base::JsonParser::Limits{
+      .token_bytes = size_t{1} << 30, .tokens = size_t{1} << 26, .depth = size_t{1} << 16}};
   std::string received_;  // not parsed yet
   std::vector<boost::json::object> events_;
   boost::json::object last_error_;

@@ -51,27 +51,34 @@ const json::object* object_of(const json::object& object, std::string_view key) 
   return value != nullptr && value->is_object() ? &value->get_object() : nullptr;
 }
 
-// Node names by the file that they have open, format nodes only.
-using NodesByFile = std::map<std::string, std::string>;
+// Format nodes by the file that they have open.
+using NodesByFile = std::map<std::string, const json::object*>;
 
-std::vector<Layer> layers_of(const json::object& node, const NodesByFile& nodes_by_file) {
+// The layers below `node`, itself first. Each names the file below it, and a node has that open:
+// asking for every image with all those below it would take quadratic room.
+std::vector<Layer> layers_of(const json::object& head, const NodesByFile& nodes_by_file) {
   std::vector<Layer> layers;
-  for (const json::object* image = object_of(node, "image"); image != nullptr;
-       image = object_of(*image, "backing-image")) {
-    Layer layer;
-    layer.filename = text_of(*image, "filename");
-    layer.format = text_of(*image, "format");
-    layer.virtual_bytes = number_of(*image, "virtual-size");
-    layer.actual_bytes = number_of(*image, "actual-size");
-    if (layers.empty()) {
-      layer.node_name = text_of(node, "node-name");
-      const json::value* read_only = node.if_contains("ro");
-      layer.read_only = read_only != nullptr && read_only->is_bool() && read_only->get_bool();
-    } else if (const auto found = nodes_by_file.find(layer.filename);
-               found != nodes_by_file.end()) {
-      layer.node_name = found->second;
+  std::set<const json::object*> seen;
+  for (const json::object* node = &head; node != nullptr && seen.insert(node).second;) {
+    const json::object* image = object_of(*node, "image");
+    if (image == nullptr) break;
+    const json::value* read_only = node->if_contains("ro");
+    layers.push_back(
+        {.node_name = text_of(*node, "node-name"),
+         .filename = text_of(*image, "filename"),
+         .format = text_of(*image, "format"),
+         .virtual_bytes = number_of(*image, "virtual-size"),
+         .actual_bytes = number_of(*image, "actual-size"),
+         .read_only = read_only != nullptr && read_only->is_bool() && read_only->get_bool()});
+    std::string below = text_of(*image, "full-backing-filename");
+    if (below.empty()) below = text_of(*image, "backing-filename");
+    if (below.empty()) break;
+    const auto found = nodes_by_file.find(below);
+    if (found == nodes_by_file.end()) {
+      layers.push_back({.filename = below, .format = text_of(*image, "backing-filename-format")});
+      break;
     }
-    layers.push_back(std::move(layer));
+    node = found->second;
   }
   return layers;
 }
@@ -93,7 +100,7 @@ std::vector<Chain> chains_of(const Facts& facts) {
     nodes[text_of(node, "node-name")] = &node;
     if (!is_protocol(node)) {
       if (const json::object* image = object_of(node, "image")) {
-        by_file[text_of(*image, "filename")] = text_of(node, "node-name");
+        by_file[text_of(*image, "filename")] = &node;
       }
     }
   }
@@ -175,8 +182,9 @@ json::value as_json(const std::vector<Chain>& chains) {
   return all;
 }
 
-Task<Result<json::array>> query(QmpClient& client, std::string command) {
-  json::value value = CO_TRY(co_await client.execute(command));
+Task<Result<json::array>> query(QmpClient& client, std::string command,
+                                json::object arguments = {}) {
+  json::value value = CO_TRY(co_await client.execute(command, std::move(arguments)));
   if (!value.is_array()) {
     co_return base::fail(base::ErrorKind::kGeneric,
                          fmt::format("'{}' did not give a list", command));
@@ -193,7 +201,7 @@ Task<Result<>> run(Globals globals, std::vector<std::string> arguments) {
   const std::string only = options.operands().empty() ? "" : options.operands()[0];
   auto client = CO_TRY(co_await connect_daemon(globals.socket, only));
   Facts facts;
-  facts.nodes = CO_TRY(co_await query(*client, "query-named-block-nodes"));
+  facts.nodes = CO_TRY(co_await query(*client, "query-named-block-nodes", {{"flat", true}}));
   facts.exports = CO_TRY(co_await query(*client, "query-block-exports"));
   facts.block = CO_TRY(co_await query(*client, "query-block"));
   std::vector<Chain> chains = chains_of(facts);
