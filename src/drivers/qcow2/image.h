@@ -95,6 +95,11 @@ class Image final : public block::Driver {
   bool has_many_dirty_slices() const;
   // No backing layer, now or when the image is opened again: what is unallocated reads as zeroes.
   bool nothing_below() const { return !node_.children().backing && header_.backing_file.empty(); }
+  // The same for what lies at `guest` and after it: a backing layer may be shorter.
+  bool nothing_below(uint64_t guest) const {
+    const block::Edge& below = node_.children().backing;
+    return below ? guest >= below.size_bytes() : header_.backing_file.empty();
+  }
   base::Error corrupt(uint64_t guest, std::string_view what) const;
   // The guest's data lies at [host, host + length), they say. kCorrupt if it can't.
   Result<> check_host(uint64_t guest, uint64_t host, uint64_t length) const;

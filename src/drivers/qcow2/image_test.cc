@@ -381,6 +381,30 @@ TEST_F(ImageTest, ZeroingAndTheMap) {
   expect_clean();
 }
 
+Task<Result<>> zero_without_backing(std::string path) {
+  auto image = CO_TRY(co_await Opened::open(std::move(path), {.no_backing = true}));
+  CO_TRY(co_await image->write(65536, pattern(512, 1)));
+  CO_TRY(co_await image->image().write_zeroes(4096, 512, block::flag::kNone));
+  CO_TRY(co_await image->image().write_zeroes(65536 + 4096, 8192, block::flag::kNone));
+  CO_TRY(co_await image->image().write_zeroes(2 * 65536, 65536, block::flag::kMayUnmap));
+  co_return co_await image->close();
+}
+
+TEST_F(ImageTest, ZeroesStayWhenTheBackingFileIsThereAgain) {
+  for (const char* compat : {"0.10", "1.1"}) {
+    const std::string base = directory_.path("base.raw");
+    must("rm -f " + path_ + " && head -c 1M /dev/urandom > " + base);
+    make(1 << 20, {{"backing_file", base}, {"backing_fmt", "raw"}, {"compat", compat}});
+    ASSERT_DONE(run_on_loop(zero_without_backing(path_)));
+    expect_clean();
+    for (const char* zero : {"4096 512", "69632 8192", "131072 65536"}) {
+      EXPECT_THAT(must(fmt::format("qemu-io -c 'read -P 0 {}' {}", zero, path_)),
+                  Not(HasSubstr("Pattern verification failed")))
+          << compat << " " << zero;
+    }
+  }
+}
+
 Task<Result<>> discard_all(std::string path) {
   auto image = CO_TRY(co_await Opened::open(path, {.unmap = true}));
   CO_TRY(co_await image->write(0, pattern(8 << 20, 1)));

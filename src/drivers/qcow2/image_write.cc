@@ -153,10 +153,9 @@ Task<Result<uint64_t>> Image::write_plan(TableCache::Ref slice, Plan plan, const
 // All of [begin, end), which lies in one cluster of the slice, reads as zeroes.
 bool Image::reads_zero(const TableCache::Slice& slice, uint64_t begin, uint64_t end) const {
   end = std::min(end, header_.size_bytes);
-  const block::Edge& below = node_.children().backing;
   while (begin < end) {
     const Piece piece = piece_at(geometry_, slice.data.get(), begin, end - begin);
-    const bool empty_below = piece.reads_below() && (!below || begin >= below.size_bytes());
+    const bool empty_below = piece.reads_below() && nothing_below(begin);
     if (!piece.reads_zero() && !empty_below) return false;
     begin += piece.length;
   }

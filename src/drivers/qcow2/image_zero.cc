@@ -65,11 +65,10 @@ Task<Result<>> Image::discard(uint64_t offset, uint64_t length, Flags flags) {
 
 // All of [begin, end) reads as zeroes already.
 Task<Result<bool>> Image::is_zero_range(uint64_t begin, uint64_t end) {
-  const block::Edge& below = node_.children().backing;
   end = std::min(end, header_.size_bytes);
   while (begin < end) {
     const Piece piece = CO_TRY(co_await load_piece(begin, end - begin));
-    const bool empty_below = piece.reads_below() && (!below || begin >= below.size_bytes());
+    const bool empty_below = piece.reads_below() && nothing_below(begin);
     if (!piece.reads_zero() && !empty_below) co_return false;
     begin += piece.length;
   }
@@ -78,11 +77,9 @@ Task<Result<bool>> Image::is_zero_range(uint64_t begin, uint64_t end) {
 
 // A range within one unit, and not all of it.
 Task<Result<>> Image::zero_part_of_unit(uint64_t begin, uint64_t end, Unmap unmap, Flags flags) {
-  const block::Edge& below = node_.children().backing;
-  const bool empty_below = !below || begin >= below.size_bytes();
   if (l2_.is_unmapped(begin)) {
     const bool quiet = allocations_.conflict(begin, end) == nullptr;
-    if (quiet && empty_below) co_return Result<>{};
+    if (quiet && nothing_below(begin)) co_return Result<>{};
   } else {
     const TableCache::Ref slice = CO_TRY(co_await l2_.load_writable(begin));
     const uint64_t unit = base::round_down(begin, zero_unit());
