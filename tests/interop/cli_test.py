@@ -55,6 +55,21 @@ class CliTest(firn_test.Case):
         server.send_signal(signal.SIGTERM)
         self.assertEqual(0, server.wait(30), server.stdout.read())
 
+    def test_tree_of_400_layers(self):
+        disk = self.image(size=SIZE)
+        server, _ = self.serve_disk(disk, "--name", "vda")
+        layers = 400
+        with firn_test.Qmp(self.folder / "runtime" / "vda.qmp") as qmp:
+            for i in range(layers):
+                qmp.execute("blockdev-snapshot-sync", device="vda",
+                            snapshot_file=str(self.folder / f"layer{i}.qcow2"))
+        lines = self.firn("tree").stdout.splitlines()
+        self.assertEqual(1 + layers + 1, len(lines))
+        self.assertIn(f"layer{layers - 1}.qcow2", lines[1])
+        self.assertIn("disk.qcow2", lines[-1])
+        self.end(server)
+        self.check_image(self.folder / f"layer{layers - 1}.qcow2")
+
     def test_serve_snapshot_tree(self):
         disk = self.image(size=SIZE)
         server, printed = self.serve_disk(disk, "--name", "vda")
