@@ -128,10 +128,18 @@ Result<> fill(block::NodeSpec& spec, const api::BlockdevOptionsFile& options) {
   return {};
 }
 
+// A deadline from now on must fit a time in nanoseconds. The second is the bound of QEMU.
+constexpr uint64_t kMaxLatency_ns = uint64_t{1} << 62;
+constexpr uint64_t kMaxCleanInterval_s = UINT32_MAX;
+
 Result<> fill(block::NodeSpec& spec, const api::BlockdevOptionsNull& options) {
   auto own = std::make_unique<null::Options>();
   if (options.size) own->size_bytes = TRY(not_negative("size", *options.size));
   own->latency_ns = options.latency_ns.value_or(0);
+  if (own->latency_ns > kMaxLatency_ns) {
+    return fail(ErrorKind::kInvalidArgument,
+                fmt::format("Parameter 'latency-ns' expects at most {}", kMaxLatency_ns));
+  }
   own->read_zeroes = options.read_zeroes.value_or(false);
   spec.driver_options = std::move(own);
   return {};
@@ -175,6 +183,9 @@ Result<> fill(block::NodeSpec& spec, const api::BlockdevOptionsQcow2& options) {
   own->refcount_cache_size = TRY(not_negative("refcount-cache-size", options.refcount_cache_size));
   own->cache_clean_interval_s =
       TRY(not_negative("cache-clean-interval", options.cache_clean_interval));
+  if (own->cache_clean_interval_s.value_or(0) > kMaxCleanInterval_s) {
+    return fail(ErrorKind::kInvalidArgument, "Cache clean interval too big");
+  }
   spec.driver_options = std::move(own);
   spec.file = TRY(file_child(options.file, spec.options));
   if (options.backing) spec.backing = TRY(backing_child(*options.backing, spec.options));

@@ -116,6 +116,11 @@ TEST(NodeSpec, RefusesWhatMakesNoSense) {
   EXPECT_EQ(error_of("{'driver': 'null-co'}"), "'node-name' must be specified for the root node");
   EXPECT_EQ(error_of("{'driver': 'null-co', 'node-name': 'n', 'size': -1}"),
             "Parameter 'size' expects a non-negative number");
+  EXPECT_EQ(error_of("{'driver': 'null-co', 'node-name': 'n', 'latency-ns': 18446744073709551615}"),
+            "Parameter 'latency-ns' expects at most 4611686018427387904");
+  EXPECT_EQ(error_of("{'driver': 'qcow2', 'node-name': 'q', 'file': 'f', "
+                     "'cache-clean-interval': 4294967296}"),
+            "Cache clean interval too big");
   EXPECT_EQ(error_of("{'driver': 'null-co', 'node-name': 'n', 'force-share': true}"),
             "force-share=on can only be used with read-only images");
   EXPECT_EQ(error_of("{'driver': 'null-co', 'node-name': 'n', 'detect-zeroes': 'unmap'}"),

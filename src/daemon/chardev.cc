@@ -11,6 +11,7 @@
 
 #include "async/loop.h"
 #include "base/log.h"
+#include "block/registry.h"
 
 namespace firn::daemon {
 namespace {
@@ -193,6 +194,9 @@ Result<ChardevSpec> parse_chardev(std::string_view text) {
   auto id = take(options, "id");
   if (!id) return fail(ErrorKind::kInvalidArgument, "chardev: no id specified");
   spec.id = *std::move(id);
+  if (!block::is_identifier(spec.id)) {
+    return fail(ErrorKind::kInvalidArgument, "Parameter 'id' expects an identifier");
+  }
   auto backend = take(options, "backend");
   if (!backend) {
     return fail(ErrorKind::kInvalidArgument,

@@ -50,6 +50,7 @@ TEST(ParseChardev, DescriptorsAndStdio) {
 
 TEST(ParseChardev, NamesWhatIsWrong) {
   EXPECT_EQ(error_of("stdio"), "chardev: no id specified");
+  EXPECT_EQ(error_of("stdio,id=9c"), "Parameter 'id' expects an identifier");
   EXPECT_EQ(error_of("id=c"), "chardev: \"c\" missing backend");
   EXPECT_EQ(error_of("bogus,id=c"), "'bogus' is not a valid char driver name");
   EXPECT_EQ(error_of("pty,id=c"),

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <boost/json/value.hpp>
 #include <utility>
 
@@ -24,6 +25,12 @@ Task<Result<>> Monitors::add_chardev(ChardevSpec spec, async::CancelToken cancel
   std::string id = spec.id;
   if (chardevs_.contains(id)) {
     co_return fail(ErrorKind::kExists, fmt::format("Duplicate ID '{}' for chardev", id));
+  }
+  const bool is_stdio = spec.kind == ChardevSpec::Kind::kStdio;
+  if (is_stdio && std::ranges::any_of(chardevs_, [](const auto& entry) {
+        return entry.second->kind == ChardevSpec::Kind::kStdio;
+      })) {
+    co_return fail(ErrorKind::kBusy, "cannot use stdio by multiple character devices");
   }
   chardevs_.emplace(id, CO_TRY(co_await open_chardev(std::move(spec), cancel)));
   co_return Result<>();

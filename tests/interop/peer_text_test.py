@@ -117,6 +117,8 @@ COMMAND_LINES = [
     ["--chardev", "socket,id=c,path=/nowhere/x"],
     ["--chardev", "bogus,id=c"],
     ["--chardev", "stdio"],
+    ["--chardev", "stdio,id=9c"],
+    ["--chardev", "stdio,id=c", "--chardev", "stdio,id=d"],
     ["--object", "bogus,id=a"],
     ["--object", "iothread"],
     ["--export", "nbd"],
