@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "base/log.h"
 #include "drivers/qcow2/backing_path.h"
 #include "drivers/qcow2/repair.h"
 
@@ -78,6 +79,12 @@ Task<Result<>> Image::prepare_writing() {
   if (header_.is_dirty()) CO_TRY(co_await repair_refcounts(*this));
   if (header_.autoclear != 0 || header_.is_dirty()) {
     // What these bits vouch for is not kept up to date by what follows.
+    if ((header_.autoclear & format::autoclear::kBitmaps) != 0) {
+      base::log_warning(fmt::format(
+          "the dirty bitmaps in '{}' are no longer valid: the image is opened for writing, "
+          "which does not keep them up to date",
+          filename()));
+    }
     const Header before = header_;
     header_.autoclear = 0;
     header_.incompatible &= ~format::incompatible::kDirty;

@@ -109,8 +109,12 @@ TEST_F(ImageTest, BitmapsOfOthersAreMarkedStale) {
   must("qemu-img create -f qcow2 " + path_ + " 8M");
   must("qemu-img bitmap --add " + path_ + " b0");
   ASSERT_EQ(peek_be<uint64_t>(path_, 88), format::autoclear::kBitmaps);
+  ::testing::internal::CaptureStderr();
   EXPECT_DONE(run_on_loop(open_and_close(path_, {})));
+  const std::string log = ::testing::internal::GetCapturedStderr();
   EXPECT_EQ(peek_be<uint64_t>(path_, 88), 0u);
+  EXPECT_NE(log.find("the dirty bitmaps in '" + path_ + "' are no longer valid"), std::string::npos)
+      << log;
 }
 
 Task<Result<>> write_pieces(std::string path, uint64_t count, uint64_t stride) {
