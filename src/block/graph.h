@@ -98,8 +98,9 @@ class Graph final {
   Task<Result<>> move_to_loop(Node& node, async::Loop& loop);
 
   // Live: exports and devices are told. Refused: shrinking below a writer, what a format can't, and
-  // sizes that nodes above rely on.
-  Task<Result<>> resize(Node& node, uint64_t size_bytes);
+  // sizes that nodes above rely on. `device` and `node_name` as for find_head, looked up when it is
+  // this command's turn: behind a snapshot, `device` means the new head.
+  Task<Result<>> resize(std::string device, std::string node_name, int64_t size_bytes);
 
   // One command at a time for all that changes the graph.
   Task<async::Mutex::Guard> lock_changes();

@@ -203,16 +203,16 @@ TEST_F(GraphTest, ResizesLiveAndTellsTheUsers) {
   int told = 0;
   root.set_on_resize([&] { ++told; });
   ASSERT_TRUE(attach(root, a, kWrite, kWrite));  // does not share resizing
-  ASSERT_TRUE(run(graph_->resize(*a, 8192)));
+  ASSERT_TRUE(run(graph_->resize("", "a", 8192)));
   EXPECT_EQ(told, 1);
   EXPECT_EQ(root.size_bytes(), 8192u);
   EXPECT_EQ(read(root, 4096, 4096), std::string(4096, '\0'));
-  const auto shrunk = run(graph_->resize(*a, 1024));
+  const auto shrunk = run(graph_->resize("", "a", 1024));
   ASSERT_FALSE(shrunk);
   EXPECT_EQ(shrunk.error().text(), "Node 'a' can't shrink while the test may write to it");
   detach(root);
   ASSERT_TRUE(attach(root, a, kRead));
-  ASSERT_TRUE(run(graph_->resize(*a, 1024)));
+  ASSERT_TRUE(run(graph_->resize("", "a", 1024)));
   EXPECT_EQ(root.size_bytes(), 1024u);
   detach(root);
 }
@@ -221,13 +221,13 @@ TEST_F(GraphTest, ResizingTheFileBelowAFormatIsRefused) {
   make_image("base", 1 << 20);
   NodeSpec file = std::move(*file_spec(path("base")));
   file.node_name = "f";
-  Node* f = add(std::move(file));
+  add(std::move(file));
   NodeSpec format;
   format.driver = "fake";
   format.node_name = "a";
   format.file.emplace(std::string("f"));
   add(std::move(format));
-  const auto resized = run(graph_->resize(*f, 4096));
+  const auto resized = run(graph_->resize("", "f", 4096));
   ASSERT_FALSE(resized);
   EXPECT_EQ(resized.error().text(),
             "Permission conflict on node 'f': permissions 'resize' are both required by "

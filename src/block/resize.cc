@@ -69,12 +69,14 @@ Task<Result<>> resize_node(Node& node, uint64_t size_bytes) {
 
 }  // namespace
 
-Task<Result<>> Graph::resize(Node& node, uint64_t size_bytes) {
+Task<Result<>> Graph::resize(std::string device, std::string node_name, int64_t size_bytes) {
   const auto guard = co_await lock_changes();
-  if (!has_node(&node)) {
-    co_return base::fail(ErrorKind::kNotFound, "the node was removed meanwhile");
+  Node* node = CO_TRY(co_await find_head(std::move(device), std::move(node_name)));
+  if (size_bytes < 0) {
+    co_return base::fail(ErrorKind::kInvalidArgument, "Parameter 'size' expects a >0 size");
   }
-  co_return co_await async::call_on(node.home(), resize_node(node, size_bytes));
+  co_return co_await async::call_on(node->home(),
+                                    resize_node(*node, static_cast<uint64_t>(size_bytes)));
 }
 
 }  // namespace firn::block

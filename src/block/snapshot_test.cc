@@ -5,6 +5,7 @@
 #include <optional>
 #include <vector>
 
+#include "async/scope.h"
 #include "block/lab.h"
 
 namespace firn::block {
@@ -183,6 +184,31 @@ TEST_F(SnapshotTest, ErrorsComeInOrderWithTheirTexts) {
   EXPECT_EQ(head(), base_);
   EXPECT_EQ(graph_->nodes().size(), 2u);
   ASSERT_TRUE(write(root_, 0, 512, 'A'));
+}
+
+Task<void> resize_device(Graph& graph, int64_t size_bytes, Result<>& result) {
+  result = co_await graph.resize("vda", "", size_bytes);
+}
+Task<void> take_into(Graph& graph, SnapshotRequest request, Result<>& result) {
+  const auto report = co_await take_snapshot(graph, std::move(request));
+  if (!report) result = base::fail(report.error());
+}
+Task<void> snapshot_then_resize(Graph& graph, SnapshotRequest request, Result<>& taken,
+                                Result<>& resized) {
+  async::TaskScope scope;
+  scope.spawn(take_into(graph, std::move(request), taken));
+  scope.spawn(resize_device(graph, 2 * static_cast<int64_t>(kSize), resized));
+  co_await scope.join();
+}
+
+TEST_F(SnapshotTest, AResizeThatWaitsForASnapshotMeansTheNewHead) {
+  Result<> taken;
+  Result<> resized;
+  run(snapshot_then_resize(*graph_, request("s1"), taken, resized));
+  ASSERT_TRUE(taken) << taken.error().text();
+  ASSERT_TRUE(resized) << resized.error().text();
+  EXPECT_EQ(root_.size_bytes(), 2 * kSize);
+  EXPECT_EQ(base_->driver().size_bytes(), kSize);
 }
 
 TEST_F(SnapshotTest, ABackingNodeIsBusy) {

@@ -58,12 +58,8 @@ Task<Result<std::vector<api::BlockInfo>>> BlockHandlers::query_block() {
 }
 
 Task<Result<>> BlockHandlers::block_resize(api::BlockResizeArgs args) {
-  block::Node* node =
-      CO_TRY(co_await graph_.find_head(args.device.value_or(""), args.node_name.value_or("")));
-  if (args.size < 0) {
-    co_return fail(ErrorKind::kInvalidArgument, "Parameter 'size' expects a >0 size");
-  }
-  co_return co_await graph_.resize(*node, static_cast<uint64_t>(args.size));
+  co_return co_await graph_.resize(args.device.value_or(""), args.node_name.value_or(""),
+                                   args.size);
 }
 
 Task<Result<>> BlockHandlers::blockdev_snapshot_sync(api::BlockdevSnapshotSync args) {

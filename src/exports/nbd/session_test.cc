@@ -339,7 +339,7 @@ TEST_F(SessionTest, AShrunkenDiskRefusesWhatIsBeyond) {
   ASSERT_TRUE(call(server_->remove_export("", RemoveMode::kSafe)).has_value());
   serve(graph_->find_node("disk"));
   RawClient client = enter();
-  const auto resized = call(graph_->resize(*graph_->find_node("disk"), 1 << 20));
+  const auto resized = call(graph_->resize("", "disk", 1 << 20));
   ASSERT_TRUE(resized.has_value()) << resized.error().text();
   client.send(RawClient::request(Command::kRead, 1, 2 << 20, 4096));
   EXPECT_EQ(client.receive_error_chunk(1), WireError::kInval);
@@ -351,7 +351,7 @@ TEST_F(SessionTest, AShrunkenDiskRefusesWhatIsBeyond) {
 
 TEST_F(SessionTest, AGrownDiskIsGrownForThoseWhoComeLater) {
   RawClient client = enter();
-  const auto resized = call(graph_->resize(*graph_->find_node("disk"), kSize * 2));
+  const auto resized = call(graph_->resize("", "disk", kSize * 2));
   ASSERT_TRUE(resized.has_value()) << resized.error().text();
   client.send(RawClient::request(Command::kWrite, 1, kSize, 4) + "abcd");
   EXPECT_EQ(client.receive_error_chunk(1), WireError::kNoSpc);
