@@ -67,11 +67,28 @@ Task<Result<>> Commits::commit() {
 }
 
 Task<Result<>> Commits::commit_all() {
+  Result<> result = co_await commit_until_clean();
+  co_await background_.join();
+  co_return result;
+}
+
+Task<Result<>> Commits::commit_until_clean() {
   do {
     co_await freed_.wait_for_requests(durable_);
     CO_TRY(co_await commit());
+    co_await background_.join();
   } while (is_dirty());
   co_return Result<>{};
+}
+
+// What goes wrong here is a leaked cluster, and nobody's failure.
+Task<void> Commits::release_freed() {
+  uint64_t served = 0;
+  do {
+    served = durable_;
+    (void)co_await freed_.release(served, discard_);
+    pass_ended_.wake_all();
+  } while (served != durable_);
 }
 
 Task<Result<>> Commits::commit_locked() {
@@ -85,8 +102,7 @@ Task<Result<>> Commits::commit_locked() {
   l2_.thaw(frozen.l2, written.has_value());
   CO_TRY(std::move(written));
   durable_ = number;
-  // What goes wrong here is a leaked cluster, and no failure of those who wait.
-  (void)co_await freed_.release(durable_, discard_);
+  if (!freed_.empty() && !is_releasing()) background_.spawn(release_freed());
   co_return Result<>{};
 }
 

@@ -19,6 +19,7 @@
 #include <functional>
 #include <optional>
 
+#include "async/scope.h"
 #include "async/sync.h"
 #include "drivers/qcow2/freed.h"
 #include "drivers/qcow2/header.h"
@@ -37,8 +38,17 @@ class Commits {
   // Errors: a table that could not be written stays in memory and is written by a later commit. A
   // sync that failed is for ever: what it lost can't be known, so every later call fails (kIo).
   Task<Result<>> commit();
-  // The same until nothing is dirty and no freed cluster waits any more; no request is in flight.
+  // The same until nothing is dirty, no freed cluster waits any more and nothing runs in the
+  // background, even after an error; no request is in flight. The last call before the end.
   Task<Result<>> commit_all();
+
+  // Freed clusters become free behind the commits: giving their storage back may take long, and
+  // nobody's flush waits for it.
+  bool is_releasing() const { return background_.running() != 0; }
+  // Until what is under way at this moment is released.
+  Task<void> wait_for_release() {
+    if (is_releasing()) co_await pass_ended_.wait();
+  }
 
   // The number of the next commit that begins: it will write what is changed now.
   const uint64_t& next_number() const { return next_; }
@@ -46,6 +56,7 @@ class Commits {
 
   // Which free clusters' storage goes back to the file.
   void set_discard(DiscardPolicy discard) { discard_ = discard; }
+  DiscardPolicy discard() const { return discard_; }
 
   // Writes the header as it is now, and waits until it is durable.
   Task<Result<>> write_header();
@@ -61,6 +72,8 @@ class Commits {
     Refcounts::Frozen refcounts;
     L2Tables::Frozen l2;
   };
+  Task<Result<>> commit_until_clean();
+  Task<void> release_freed();
   Task<Result<>> write(Frozen& frozen);
   Task<Result<>> write_refcounts(const Refcounts::Frozen& frozen);
   Task<Result<>> write_refcount_table(const Refcounts::Frozen& frozen);
@@ -77,6 +90,8 @@ class Commits {
   uint64_t next_ = 1;
   uint64_t durable_ = 0;  // all commits up to this one
   std::optional<base::Error> sync_error_;
+  async::WaitList pass_ended_;
+  async::TaskScope background_;  // one release_freed at most
 };
 
 }  // namespace firn::qcow2

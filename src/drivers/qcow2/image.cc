@@ -18,6 +18,11 @@ namespace {
 constexpr size_t kMaxDirtySlices = 2048;
 constexpr uint64_t kMaxFreedBytes = 1u << 30;
 constexpr uint64_t kDefaultCleanInterval_s = 600;
+// Discards outrun a file system that takes back a hole at a time. Beyond this they wait for it, so
+// that a seal never has much to give back.
+constexpr uint64_t kMaxDiscardedBytes = 16u << 20;
+constexpr uint64_t kMinDiscardedClusters = 8;
+constexpr uint64_t kMaxDiscardedClusters = 1024;
 
 Task<Result<Header>> read_header(ImageFile& file) {
   constexpr size_t kFirst = 512;
@@ -139,10 +144,18 @@ bool Image::is_under_pressure() const {
          freed_.cluster_count() > freed_clusters_left_ + (kMaxFreedBytes >> geometry_.cluster_bits);
 }
 
+bool Image::discards_pile_up() const {
+  if (!commits_.discard().of_requests) return false;
+  const uint64_t limit = std::clamp(kMaxDiscardedBytes >> geometry_.cluster_bits,
+                                    kMinDiscardedClusters, kMaxDiscardedClusters);
+  return freed_.cluster_count() > freed_clusters_left_ + limit;
+}
+
 // Memory holds more that is dirty, or more that waits to be free, than it should: this request pays
-// for a commit. Its own success does not depend on it.
+// for a commit, and waits until what that made free is. Its own success does not depend on it.
 Task<Result<>> Image::commit_under_pressure() {
   (void)co_await commits_.commit();
+  if (is_under_pressure() || discards_pile_up()) co_await commits_.wait_for_release();
   freed_clusters_left_ = freed_.cluster_count();
   co_return Result<>{};
 }
@@ -156,6 +169,9 @@ Task<Result<>> Image::set_read_only(bool read_only) {
 }
 
 Result<> Image::move_to(async::Loop& loop) {
+  if (commits_.is_releasing()) {
+    return base::fail(ErrorKind::kBusy, "storage of freed clusters is being given back");
+  }
   disarm_cleaning();
   loop_ = &loop;
   return {};

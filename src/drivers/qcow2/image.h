@@ -92,6 +92,7 @@ class Image final : public block::Driver {
   Task<Result<>> prepare_writing();
   Task<Result<>> commit_under_pressure();
   bool is_under_pressure() const;
+  bool discards_pile_up() const;
   bool has_many_dirty_slices() const;
   // No backing layer, now or when the image is opened again: what is unallocated reads as zeroes.
   bool nothing_below() const { return !node_.children().backing && header_.backing_file.empty(); }

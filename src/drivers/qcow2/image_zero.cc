@@ -59,7 +59,7 @@ Task<Result<>> Image::discard(uint64_t offset, uint64_t length, Flags flags) {
     CO_TRY(co_await zero_units(whole_begin, whole_end, Unmap::kDiscard));
   }
   if ((flags & kFua) != 0) co_return co_await commits_.commit();
-  if (is_under_pressure()) co_return co_await commit_under_pressure();
+  if (is_under_pressure() || discards_pile_up()) co_return co_await commit_under_pressure();
   co_return Result<>{};
 }
 
