@@ -178,6 +178,7 @@ Task<Result<>> PreparedOverlay::make_file() {
 
 // The protocol node, with the old head's cache options, locked for writing.
 Task<Result<>> PreparedOverlay::open_file() {
+  opening_ = true;
   NodeOptions options = inherited_options(plan_.below.options(), EdgeRole::kFile);
   options.read_only = false;
   options.auto_read_only = false;
@@ -192,6 +193,7 @@ Task<Result<>> PreparedOverlay::open_file() {
 }
 
 Task<Result<>> PreparedOverlay::lay_out(const DriverEntry& format, bool existed) {
+  opening_ = false;
   const async::FileStat stat = CO_TRY(co_await file_->driver().identity());
   if (existed) {
     overwritten_ = true;
@@ -206,6 +208,7 @@ Task<Result<>> PreparedOverlay::lay_out(const DriverEntry& format, bool existed)
 }
 
 Task<Result<>> PreparedOverlay::open_image() {
+  opening_ = true;
   NodeSpec spec;
   spec.driver = plan_.format;
   spec.node_name = plan_.node_name;
@@ -285,7 +288,9 @@ base::Error PreparedOverlay::explain(base::Error error) const {
     case ErrorKind::kExists:
     case ErrorKind::kUnsupported:
       // What is wrong is the request, not the file; but a protocol is part of the file's name.
-      if (!error.text().starts_with("Unknown protocol") && error.errno_value() == 0) break;
+      if (!opening_ && !error.text().starts_with("Unknown protocol") && error.errno_value() == 0) {
+        break;
+      }
       [[fallthrough]];
     default:
       error =

@@ -81,6 +81,7 @@ class PreparedOverlay {
   Edge user_;  // stands for the future users until the pivot
   bool created_ = false;
   bool overwritten_ = false;
+  bool opening_ = false;  // whatever fails now says that the file can't be opened
 };
 
 }  // namespace firn::block

@@ -45,6 +45,12 @@ class SnapshotErrorTest(firn_test.Case):
         self.io(self.daemon, "read -q -P 7 0 1M", "write -q -P 7 512k 4096", "flush")
         return error
 
+    def expect_open_file_failed(self, path, text, **members):
+        error = self.refused(path, **members)
+        self.assertIn(text, error.desc)
+        if not against_peer():
+            self.assertEqual(("OpenFileFailed", {"filename": str(path)}), (error.cls, error.data))
+
     def state(self):
         return [(n["node-name"], n["ro"], n["file"])
                 for n in self.daemon.execute("query-named-block-nodes")]
@@ -219,7 +225,15 @@ class SnapshotErrorTest(firn_test.Case):
 
     def test_existing_mode_over_another_format(self):
         path = self.image("raw.img", size=SIZE, fmt="raw")
-        self.assertIn("Image is not in qcow2 format", self.refused(path, mode="existing").desc)
+        self.expect_open_file_failed(path, "Image is not in qcow2 format", mode="existing")
+        self.finish()
+
+    @firn_only("qemu-storage-daemon has other texts")
+    def test_what_is_neither_file_nor_device(self):
+        pipe = self.folder / "pipe"
+        os.mkfifo(pipe)
+        for path in ("/dev/null", pipe):
+            self.expect_open_file_failed(path, str(path))
         self.finish()
 
     @firn_only("qemu-storage-daemon accepts it")
