@@ -59,11 +59,6 @@ Result<api::ObjectOptions> decode_object_option(const std::string& text) {
 
 }  // namespace
 
-Task<Result<JsonValue>> ApiCommands::run(const api::CommandEntry& command,
-                                         boost::json::object arguments) {
-  return command.run(handlers, JsonValue(std::move(arguments)));
-}
-
 block::Registry make_registry() {
   block::Registry registry;
   file::register_drivers(registry);
@@ -88,14 +83,13 @@ Daemon::Daemon(std::unique_ptr<block::StateStore> state, std::unique_ptr<block::
       device_handlers_(*graph_),
       export_handlers_(exports_),
       object_handlers_(*graph_),
-      control_handlers_(commands_, [this] { ask_to_end(); }),
-      monitors_(commands_, events_) {
-  commands_.handlers = {.control = &control_handlers_,
-                        .block_core = &block_handlers_,
-                        .block_export = &export_handlers_,
-                        .block_device = &device_handlers_,
-                        .qom = &object_handlers_};
-}
+      context_{.handlers = {.block_core = &block_handlers_,
+                            .block_export = &export_handlers_,
+                            .block_device = &device_handlers_,
+                            .qom = &object_handlers_},
+               .on_quit = [this] { ask_to_end(); }},
+      commands_(context_, Caller(), nullptr),
+      monitors_(context_, events_) {}
 
 Daemon::~Daemon() = default;
 

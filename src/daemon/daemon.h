@@ -4,13 +4,13 @@
 #include <memory>
 #include <string>
 
-#include "api/commands.h"
 #include "async/runtime.h"
 #include "async/sync.h"
 #include "async/task.h"
 #include "base/result.h"
 #include "block/graph.h"
 #include "block/state_store.h"
+#include "daemon/client_commands.h"
 #include "daemon/exports.h"
 #include "daemon/handlers.h"
 #include "daemon/monitors.h"
@@ -19,18 +19,6 @@
 #include "qmp/events.h"
 
 namespace firn::daemon {
-
-// The generated dispatch table, as sessions see it.
-class ApiCommands final : public qmp::Commands {
- public:
-  api::CommandHandlers handlers;  // set before the first run()
-
-  const api::CommandEntry* find(std::string_view name) const override {
-    return api::find_command(name);
-  }
-  async::Task<base::Result<base::JsonValue>> run(const api::CommandEntry& command,
-                                                 boost::json::object arguments) override;
-};
 
 // The formats, protocols and null devices of this program.
 block::Registry make_registry();
@@ -46,6 +34,7 @@ class Daemon final {
   // Carries one option of the command line out. Errors are complete: "--blockdev TEXT: ...".
   async::Task<base::Result<>> carry_out(Option option);
 
+  // The daemon's own, which nobody's role bounds.
   qmp::Commands& commands() { return commands_; }
   qmp::EventHub& events() { return events_; }
 
@@ -68,12 +57,12 @@ class Daemon final {
   async::CancelSource startup_;
   qmp::EventHub events_;
   Exports exports_;
-  ApiCommands commands_;
   BlockHandlers block_handlers_;
   DeviceHandlers device_handlers_;
   ExportHandlers export_handlers_;
   ObjectHandlers object_handlers_;
-  ControlHandlers control_handlers_;
+  CommandContext context_;
+  ClientCommands commands_;
   Monitors monitors_;
 };
 

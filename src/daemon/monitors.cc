@@ -36,20 +36,32 @@ Task<Result<>> Monitors::add_chardev(ChardevSpec spec, async::CancelToken cancel
   co_return Result<>();
 }
 
-qmp::ClientFactory Monitors::client_factory(const api::MonitorOptions& options) {
+namespace {
+
+// Clients of what `options` describe, as `commands` are theirs.
+CallingClient::Make client_maker(const api::MonitorOptions& options, qmp::EventHub& events) {
   if (options.mode == api::MonitorMode::kReadline) {
     std::string greeting =
         fmt::format("Firn {} monitor - type 'help' for more information", base::kVersion);
-    return [this, greeting](std::unique_ptr<async::Stream> stream) {
-      return std::make_unique<qmp::HmpSession>(std::move(stream), commands_, greeting);
+    return [greeting](std::unique_ptr<async::Stream> stream, qmp::Commands& commands) {
+      return std::make_unique<qmp::HmpSession>(std::move(stream), commands, greeting);
     };
   }
   qmp::SessionOptions session;
   session.pretty = options.pretty.value_or(false);
   if (options.errors == api::MonitorErrors::kQemu) session.errors = api::ErrorDialect::kQemu;
-  return [this, session](std::unique_ptr<async::Stream> stream) {
-    return std::make_unique<qmp::Session>(std::move(stream), commands_, events_,
+  return [&events, session](std::unique_ptr<async::Stream> stream, qmp::Commands& commands) {
+    return std::make_unique<qmp::Session>(std::move(stream), commands, events,
                                           api::encode(version_info()), session);
+  };
+}
+
+}  // namespace
+
+qmp::ClientFactory Monitors::client_factory(const api::MonitorOptions& options) {
+  std::string id = options.id.value_or(options.chardev);
+  return [this, id, make = client_maker(options, events_)](std::unique_ptr<async::Stream> stream) {
+    return std::make_unique<CallingClient>(context_, id, std::move(stream), make);
   };
 }
 

@@ -12,7 +12,7 @@
 #include "async/task.h"
 #include "base/result.h"
 #include "daemon/chardev.h"
-#include "qmp/commands.h"
+#include "daemon/client_commands.h"
 #include "qmp/events.h"
 #include "qmp/monitor.h"
 
@@ -21,7 +21,7 @@ namespace firn::daemon {
 class Monitors final {
  public:
   // Both outlive this.
-  Monitors(qmp::Commands& commands, qmp::EventHub& events) : commands_(commands), events_(events) {}
+  Monitors(CommandContext& context, qmp::EventHub& events) : context_(context), events_(events) {}
   Monitors(const Monitors&) = delete;
   Monitors& operator=(const Monitors&) = delete;
 
@@ -37,7 +37,7 @@ class Monitors final {
  private:
   qmp::ClientFactory client_factory(const api::MonitorOptions& options);
 
-  qmp::Commands& commands_;
+  CommandContext& context_;
   qmp::EventHub& events_;
   std::map<std::string, std::unique_ptr<Chardev>, std::less<>> chardevs_;
   std::vector<std::unique_ptr<qmp::Monitor>> monitors_;
