@@ -2,6 +2,9 @@
 
 #include <fmt/format.h>
 
+#include <boost/json/object.hpp>
+#include <boost/json/value.hpp>
+
 namespace firn::api {
 
 std::unexpected<base::Error> unserved_command(std::string_view name) {
@@ -15,5 +18,11 @@ base::Result<> decode_no_arguments(const JsonValue& arguments) {
   if (!reader.ok() || !reader.finish()) return base::fail(decoder.take_error());
   return {};
 }
+
+JsonValue log_no_arguments(const JsonValue& arguments) {
+  return decode_no_arguments(arguments) ? JsonValue(boost::json::object()) : JsonValue();
+}
+
+JsonValue log_raw_arguments(const JsonValue&) { return {}; }
 
 }  // namespace firn::api

@@ -69,6 +69,7 @@ class Checker {
     for (Declared& declared : declared_) {
       if (declared.meta == MetaType::kUnion) define_branches(declared);
     }
+    find_role_type();
     for (Declared& declared : declared_) finish(declared);
     // Types made on the way, for anonymous objects, are the last ones.
     for (size_t i = 0; i < schema_.types.size(); ++i) resolve_members(schema_.types[i].get());
@@ -177,6 +178,7 @@ class Checker {
     const auto& known = kKnown.at(meta);
     for (const Node::Member& member : node.members) {
       if (member.name == key || member.name == "if" || member.name == "features") continue;
+      if (member.name == "role" && meta == MetaType::kCommand && has_roles()) continue;
       if (std::find(known.begin(), known.end(), member.name) != known.end()) continue;
       error(member.name_span, fmt::format("'{}' has no key '{}'", key, member.name));
     }
@@ -325,13 +327,23 @@ class Checker {
           error(type->span, fmt::format("member '{}' needs a 'type'", member.name));
           continue;
         }
-        only_keys(*type, "a member", {"type", "if", "features"});
+        if (parsed_.pragmas.secret_members) {
+          only_keys(*type, "a member", {"type", "if", "features", "secret"});
+          member.secret = flag(*type, "secret", false);
+        } else {
+          only_keys(*type, "a member", {"type", "if", "features"});
+        }
         if (!condition_holds(*type)) continue;
         member.features = features_of(*type);
         type = &inner->value;
       }
       member.type = type_of(*type, owner.name + cpp_pascal(member.name));
-      if (member.type) owner.own_members.push_back(std::move(member));
+      if (!member.type) continue;
+      if (member.secret && member.type->name != "str") {
+        error(member.span,
+              fmt::format("member '{}' is secret, so it has to be a 'str'", member.name));
+      }
+      owner.own_members.push_back(std::move(member));
     }
   }
 
@@ -602,6 +614,37 @@ class Checker {
     return wrapper;
   }
 
+  // ---- Roles ----
+
+  bool has_roles() const { return !parsed_.pragmas.role_type.empty(); }
+
+  void find_role_type() {
+    if (!has_roles()) return;
+    const Pragmas& pragmas = parsed_.pragmas;
+    const Type* type = schema_.find_type(pragmas.role_type);
+    if (!type || type->kind != TypeKind::kEnum || type->values.empty()) {
+      return error(pragmas.role_type_span,
+                   fmt::format("pragma 'role-type' needs an enum with values, which '{}' is not",
+                               pragmas.role_type));
+    }
+    schema_.role_type = type;
+  }
+
+  size_t role_of(const Node& node) {
+    if (!schema_.role_type) return 0;
+    const auto& roles = schema_.role_type->values;
+    const Node::Member* role = node.member("role");
+    if (!role) return roles.size() - 1;
+    const auto found = std::find_if(roles.begin(), roles.end(), [&](const EnumValue& value) {
+      return value.name == role->value.text;
+    });
+    if (found == roles.end()) {
+      error(role->value.span, fmt::format("'role' needs a value of '{}'", schema_.role_type->name));
+      return 0;
+    }
+    return static_cast<size_t>(found - roles.begin());
+  }
+
   // ---- Commands and events, and what needs whole types ----
 
   void finish(Declared& declared) {
@@ -671,6 +714,7 @@ class Checker {
     command->allow_preconfig = flag(node, "allow-preconfig", false);
     command->coroutine = flag(node, "coroutine", false);
     command->success_response = flag(node, "success-response", true);
+    command->role = role_of(node);
     if (command->allow_oob && command->coroutine) {
       error(declared.name_span, "'allow-oob' and 'coroutine' exclude each other");
     }

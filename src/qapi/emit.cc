@@ -59,6 +59,28 @@ bool needs_box(const Type& owner, const Type& member_type) {
   return reaches(&member_type, &owner, seen);
 }
 
+namespace {
+
+bool holds_secret(const Type& type, std::set<const Type*>& seen) {
+  if (!seen.insert(&type).second) return false;
+  if (type.element) return holds_secret(*type.element, seen);
+  const auto in_member = [&](const Member& member) {
+    return member.secret || holds_secret(*member.type, seen);
+  };
+  const auto in_variant = [&](const Variant& variant) {
+    return variant.type && holds_secret(*variant.type, seen);
+  };
+  const auto& members = type.kind == TypeKind::kAlternate ? type.own_members : type.members;
+  return std::ranges::any_of(members, in_member) || std::ranges::any_of(type.variants, in_variant);
+}
+
+}  // namespace
+
+bool holds_secret(const Type& type) {
+  std::set<const Type*> seen;
+  return holds_secret(type, seen);
+}
+
 std::string cpp_type(const Type& type) {
   static const std::map<std::string_view, std::string_view> kBuiltins = {
       {"str", "std::string"}, {"number", "double"},   {"int", "int64_t"},

@@ -40,6 +40,9 @@ std::vector<const Type*> named_types(const Schema& schema, const SourceFile* onl
 // Whether a member of this type, inside `owner`, has to be on the heap, since it contains `owner`.
 bool needs_box(const Type& owner, const Type& member_type);
 
+// Whether a value of this type can hold a member marked `secret`, at any depth.
+bool holds_secret(const Type& type);
+
 // "{{"a", "b"}}" for a table of features, or the name of the empty one.
 std::string feature_list(const Features& features);
 

@@ -44,6 +44,9 @@ class CodecBackend final : public Backend {
         out += fmt::format("void encode_members(boost::json::object& out, const {}& value);\n",
                            type->name);
       }
+      if (holds_secret(*type)) {
+        out += fmt::format("void hide_secrets({}& value);\n", type->name);
+      }
       const bool by_value = type->kind == TypeKind::kEnum;
       out += fmt::format("JsonValue encode({}{}{} value);\n", by_value ? "" : "const ", type->name,
                          by_value ? "" : "&");
@@ -52,10 +55,12 @@ class CodecBackend final : public Backend {
   }
 
   static std::string source(const Schema& schema, const SourceFile* file) {
-    std::string out = file_head(
-        schema, {"<utility>", "", "\"api/encoder.h\"", "\"base/check.h\"", "\"api/codec.h\""},
-        false);
+    std::string out = file_head(schema,
+                                {"<utility>", "", "\"api/encoder.h\"", "\"api/secrets.h\"",
+                                 "\"base/check.h\"", "\"api/codec.h\""},
+                                false);
     for (const Type* type : named_types(schema, file)) {
+      if (holds_secret(*type)) out += hide_secrets(*type);
       switch (type->kind) {
         case TypeKind::kEnum:
           out += enumeration(*type);
@@ -71,6 +76,34 @@ class CodecBackend final : public Backend {
       }
     }
     return out + file_tail();
+  }
+
+  static std::string hide_secrets(const Type& type) {
+    std::string out = fmt::format("void hide_secrets({}& value) {{\n", type.name);
+    for (const Member& member : type.members) {
+      const std::string name = "value." + cpp_member(member.name);
+      if (member.secret) {
+        out += fmt::format("  hide_secret({});\n", name);
+      } else if (holds_secret(*member.type)) {
+        out += fmt::format("  hide_secrets({});\n", name);
+      }
+    }
+    std::vector<const Type*> branches;
+    if (type.kind == TypeKind::kAlternate) {
+      for (const Member& branch : type.own_members) branches.push_back(branch.type);
+    } else {
+      for (const Variant& variant : type.variants) branches.push_back(variant.type);
+    }
+    std::set<std::string> done;  // several branches may have one type
+    for (const Type* branch : branches) {
+      if (!branch || !holds_secret(*branch)) continue;
+      const std::string stored =
+          type.is_union() ? branch_type(type, *branch) : stored_type(*branch);
+      if (!done.insert(stored).second) continue;
+      out += fmt::format("  if (auto* branch = std::get_if<{}>(&value.u)) hide_secrets(*branch);\n",
+                         stored);
+    }
+    return out + "}\n";
   }
 
   static std::string enumeration(const Type& type) {

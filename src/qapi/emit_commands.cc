@@ -80,8 +80,15 @@ class CommandsBackend final : public Backend {
     return out + ") = 0;\n";
   }
 
+  // The function for CommandEntry::loggable.
+  static std::string loggable(const Command& command) {
+    if (!command.arguments) return "log_no_arguments";
+    return command.generate ? "log_" + cpp_member(command.name) : "log_raw_arguments";
+  }
+
   static std::string table(const Schema& schema) {
-    std::string out = file_head(schema, {"\"api/commands.h\"", "", "<algorithm>"}, false);
+    std::string out = file_head(
+        schema, {"\"api/commands.h\"", "", "<algorithm>", "", "\"api/command_support.h\""}, false);
     std::string rows;
     std::string features;
     for (const auto& command : schema.commands) {
@@ -90,16 +97,19 @@ class CommandsBackend final : public Backend {
           "async::Task<base::Result<JsonValue>> {}(const CommandHandlers& handlers,\n"
           "    JsonValue arguments);\n",
           function);
+      if (command->arguments && command->generate) {
+        out += fmt::format("JsonValue {}(const JsonValue& arguments);\n", loggable(*command));
+      }
       std::string list = "{}";
       if (!command->features.empty()) {
         list = fmt::format("k{}Features", cpp_pascal(command->name));
         features += fmt::format("constexpr std::string_view {}[] = {{{}}};\n", list,
                                 feature_list(command->features));
       }
-      rows +=
-          fmt::format("    {{\"{}\", \"{}\", {}, {}, {}, {}, {}, {}}},\n", command->name,
-                      module_of(command->file), list, command->allow_oob, command->allow_preconfig,
-                      command->coroutine, command->success_response, function);
+      rows += fmt::format("    {{\"{}\", \"{}\", {}, {}, {}, {}, {}, {}, {}, {}}},\n",
+                          command->name, module_of(command->file), list, command->allow_oob,
+                          command->allow_preconfig, command->coroutine, command->success_response,
+                          command->role, function, loggable(*command));
     }
     out += fmt::format("\nnamespace {{\n\n{}\n", features);
     if (rows.empty()) {
@@ -155,7 +165,16 @@ class CommandsBackend final : public Backend {
       out += fmt::format("  {} result = CO_TRY({});\n  co_return encode(result);\n",
                          result_type(command), call);
     }
-    return out + "}\n\n";
+    out += "}\n\n";
+    if (!command.arguments || !command.generate) return out;
+    return out + fmt::format(
+                     "JsonValue {}(const JsonValue& arguments) {{\n"
+                     "  base::Result<{}> args = decode_as<{}>(arguments);\n"
+                     "  if (!args) return JsonValue();\n"
+                     "{}"
+                     "  return encode(*args);\n}}\n\n",
+                     loggable(command), command.arguments->name, command.arguments->name,
+                     holds_secret(*command.arguments) ? "  hide_secrets(*args);\n" : "");
   }
 };
 

@@ -303,6 +303,17 @@ class SchemaParser {
         add_names(member, pragmas.documentation_exceptions);
       } else if (member.name == "member-name-exceptions") {
         add_names(member, pragmas.member_name_exceptions);
+      } else if (member.name == "role-type") {
+        if (member.value.kind != Node::Kind::kString) {
+          diagnostics_.error(member.value.span, "pragma 'role-type' needs an enum's name");
+        }
+        pragmas.role_type = member.value.text;
+        pragmas.role_type_span = member.value.span;
+      } else if (member.name == "secret-members") {
+        if (member.value.kind != Node::Kind::kBool) {
+          diagnostics_.error(member.value.span, "pragma 'secret-members' needs true or false");
+        }
+        pragmas.secret_members = member.value.boolean;
       } else {
         diagnostics_.error(member.name_span, fmt::format("unknown pragma '{}'", member.name));
       }

@@ -46,6 +46,12 @@ struct Pragmas {
   std::set<std::string, std::less<>> command_returns_exceptions;
   std::set<std::string, std::less<>> documentation_exceptions;
   std::set<std::string, std::less<>> member_name_exceptions;
+  // Firn's own. `role-type` names an enumeration, lowest role first, and allows a command the key
+  // `role`, one of its values; `secret-members` allows a member the key `secret`. QEMU's generator
+  // knows neither.
+  std::string role_type;  // empty: none
+  Span role_type_span;
+  bool secret_members = false;
 };
 
 struct ParsedSchema {

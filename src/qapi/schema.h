@@ -36,6 +36,7 @@ struct Member {
   bool optional = false;
   Features features;
   std::string doc;
+  bool secret = false;  // key `secret`: never shown, whatever records it
 };
 
 // A branch of a union.
@@ -83,6 +84,9 @@ struct Command {
   bool allow_preconfig = false;
   bool coroutine = false;
   bool success_response = true;
+  // Index of the lowest role that may run it, among Schema::role_type's values; the highest one
+  // unless the key `role` says otherwise. 0 in a schema without roles.
+  size_t role = 0;
 };
 
 struct Event {
@@ -109,6 +113,7 @@ struct Schema {
   std::vector<std::unique_ptr<Command>> commands;
   std::vector<std::unique_ptr<Event>> events;
   std::vector<Entity> entities;
+  const Type* role_type = nullptr;  // pragma `role-type`: an enumeration, lowest role first
 
   const Type* find_type(std::string_view name) const;
 };
