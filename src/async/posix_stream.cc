@@ -25,6 +25,19 @@ bool is_socket(int fd) {
   return ::fstat(fd, &stat) == 0 && S_ISSOCK(stat.st_mode);
 }
 
+// Empty where the kernel does not tell (before Linux 4.13).
+std::vector<gid_t> peer_groups(int fd) {
+  std::vector<gid_t> groups(64);
+  socklen_t bytes = groups.size() * sizeof(gid_t);
+  int status = ::getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, groups.data(), &bytes);
+  if (status != 0 && errno == ERANGE) {  // `bytes` is what it takes
+    groups.resize(bytes / sizeof(gid_t));
+    status = ::getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, groups.data(), &bytes);
+  }
+  groups.resize(status == 0 ? bytes / sizeof(gid_t) : 0);
+  return groups;
+}
+
 // A pipe or a terminal that was handed over shares its O_NONBLOCK with other processes, which don't
 // expect it. Opened anew, it is a description of our own. -1 if that can't be had.
 int reopen_nonblocking(int fd, bool receives) {
@@ -224,14 +237,21 @@ void PosixStream::close() {
 }
 
 std::optional<PeerCredentials> PosixStream::peer_credentials() const {
-  ucred credentials{};
-  socklen_t length = sizeof credentials;
+  int domain = 0;
+  socklen_t length = sizeof domain;
   if (!receive_.is_socket ||
-      ::getsockopt(receive_.fd, SOL_SOCKET, SO_PEERCRED, &credentials, &length) != 0 ||
-      credentials.pid <= 0) {
-    return std::nullopt;  // TCP gives pid 0
+      ::getsockopt(receive_.fd, SOL_SOCKET, SO_DOMAIN, &domain, &length) != 0 ||
+      domain != AF_UNIX) {
+    return std::nullopt;
   }
-  return PeerCredentials{credentials.pid, credentials.uid, credentials.gid};
+  ucred credentials{};
+  length = sizeof credentials;
+  if (::getsockopt(receive_.fd, SOL_SOCKET, SO_PEERCRED, &credentials, &length) != 0 ||
+      credentials.uid == static_cast<uid_t>(-1)) {
+    return std::nullopt;
+  }
+  return PeerCredentials{credentials.pid, credentials.uid, credentials.gid,
+                         peer_groups(receive_.fd)};
 }
 
 void PosixStream::move_to(KernelLoop& loop) {

@@ -9,6 +9,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "async/iovec.h"
 #include "async/loop.h"
@@ -45,11 +46,13 @@ struct SocketAddress {
   std::string to_string() const;
 };
 
-// Who is at the other end of a unix socket (SO_PEERCRED).
+// Who is at the other end of a unix socket, as of its connecting or listening (SO_PEERCRED,
+// SO_PEERGROUPS).
 struct PeerCredentials {
-  pid_t pid = 0;
+  pid_t pid = 0;  // 0: a process that our PID namespace does not see
   uid_t uid = 0;
   gid_t gid = 0;
+  std::vector<gid_t> groups = {};  // supplementary; empty where the kernel does not tell
 };
 
 // One operation in flight. It lives in the awaiting coroutine's frame.
@@ -80,6 +83,7 @@ class Stream {
   // Ends the stream: operations in flight, and all later ones, give kCancelled. Idempotent.
   virtual void close() = 0;
 
+  // None for what is no unix socket.
   virtual std::optional<PeerCredentials> peer_credentials() const = 0;
   // For logs: "unix:/run/x.sock", "127.0.0.1:53422", "stdio".
   virtual std::string peer_name() const = 0;

@@ -415,6 +415,10 @@ Task<void> use_addresses(std::string path) {
     const auto peer = pair.server->peer_credentials();
     EXPECT_EQ(peer->pid, ::getpid());
     EXPECT_EQ(peer->uid, ::geteuid());
+    EXPECT_EQ(peer->gid, ::getegid());
+    std::vector<gid_t> groups(static_cast<size_t>(::getgroups(0, nullptr)));
+    ::getgroups(static_cast<int>(groups.size()), groups.data());
+    EXPECT_EQ(peer->groups, groups);
     EXPECT_EQ(pair.server->peer_name(), "unix:" + path);
   }
   {

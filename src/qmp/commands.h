@@ -2,8 +2,11 @@
 // put what they like.
 #pragma once
 
+#include <boost/json/object.hpp>
 #include <boost/json/value.hpp>
+#include <optional>
 #include <string_view>
+#include <utility>
 
 #include "api/dispatch.h"
 #include "async/task.h"
@@ -16,6 +19,12 @@ using async::Task;
 using base::JsonValue;
 using base::Result;
 
+// What a request says beside its command and arguments.
+struct RequestInfo {
+  std::optional<JsonValue> id;
+  bool out_of_band = false;
+};
+
 class Commands {
  public:
   virtual ~Commands() = default;
@@ -25,6 +34,11 @@ class Commands {
   // of several sessions run beside each other.
   virtual Task<Result<JsonValue>> run(const api::CommandEntry& command,
                                       boost::json::object arguments) = 0;
+  // The same for a request of QMP; for those who keep a record of requests.
+  virtual Task<Result<JsonValue>> run_request(const api::CommandEntry& command,
+                                              boost::json::object arguments, RequestInfo) {
+    return run(command, std::move(arguments));
+  }
 };
 
 }  // namespace firn::qmp

@@ -118,7 +118,7 @@ Task<void> Session::answer(Input input) {
     id = id_of(*input);
     auto request = check_request(*std::move(input), oob_enabled_);
     if (request) {
-      result = co_await execute(*std::move(request));
+      result = co_await execute(*std::move(request), id);
     } else {
       result = fail(request.error());
     }
@@ -148,7 +148,8 @@ Result<JsonValue> Session::negotiate(const json::object& arguments) {
   return json::object();
 }
 
-Task<Result<std::optional<JsonValue>>> Session::execute(Request request) {
+Task<Result<std::optional<JsonValue>>> Session::execute(Request request,
+                                                        std::optional<JsonValue> id) {
   if (request.command == kNegotiate) co_return CO_TRY(negotiate(request.arguments));
   if (!negotiated_) {
     co_return fail(ErrorKind::kCommandNotFound,
@@ -163,7 +164,9 @@ Task<Result<std::optional<JsonValue>>> Session::execute(Request request) {
     co_return fail(ErrorKind::kGeneric,
                    fmt::format("The command {} does not support OOB", request.command));
   }
-  JsonValue result = CO_TRY(co_await commands_.run(*command, std::move(request.arguments)));
+  RequestInfo info{.id = std::move(id), .out_of_band = request.out_of_band};
+  JsonValue result = CO_TRY(
+      co_await commands_.run_request(*command, std::move(request.arguments), std::move(info)));
   if (!command->success_response) co_return std::nullopt;
   co_return result;
 }

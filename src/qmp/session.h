@@ -53,7 +53,7 @@ class Session final : public Client, private EventListener {
   // Checks and runs one message, and queues its answer.
   Task<void> answer(Input input);
   // No value: success that is not to be answered.
-  Task<Result<std::optional<JsonValue>>> execute(Request request);
+  Task<Result<std::optional<JsonValue>>> execute(Request request, std::optional<JsonValue> id);
   void send(const JsonValue& message);
   Result<JsonValue> negotiate(const boost::json::object& arguments);
   void on_event(const JsonValue& event) override;
