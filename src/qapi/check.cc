@@ -42,6 +42,7 @@ constexpr MetaName kMetaNames[] = {
 // A definition that takes part (its `if` holds), with its own name.
 struct Declared {
   const Node* node;
+  size_t index;  // in ParsedSchema::definitions
   MetaType meta;
   std::string name;
   Span name_span;
@@ -58,7 +59,9 @@ class Checker {
 
   Schema run() {
     for (std::string_view name : kBuiltins) add_type(TypeKind::kBuiltin, std::string(name), {});
-    for (Definition& definition : parsed_.definitions) declare(definition);
+    for (size_t i = 0; i < parsed_.definitions.size(); ++i) {
+      declare(parsed_.definitions[i], i);
+    }
     for (Declared& declared : declared_) {
       if (declared.type && declared.meta != MetaType::kUnion) define(declared);
     }
@@ -70,7 +73,11 @@ class Checker {
       if (declared.meta == MetaType::kUnion) define_branches(declared);
     }
     find_role_type();
-    for (Declared& declared : declared_) finish(declared);
+    for (Declared& declared : declared_) {
+      add_free_docs(declared.index);
+      finish(declared);
+    }
+    add_free_docs(parsed_.definitions.size());
     // Types made on the way, for anonymous objects, are the last ones.
     for (size_t i = 0; i < schema_.types.size(); ++i) resolve_members(schema_.types[i].get());
     return std::move(schema_);
@@ -94,7 +101,18 @@ class Checker {
     return raw;
   }
 
-  void declare(Definition& definition) {
+  // Enters the free text that stands before the definition with this index, once.
+  void add_free_docs(size_t index) {
+    for (; next_free_doc_ < parsed_.free_docs.size(); ++next_free_doc_) {
+      FreeDoc& free = parsed_.free_docs[next_free_doc_];
+      if (free.before > index) return;
+      schema_.docs.push_back(std::make_unique<Doc>(std::move(free.doc)));
+      const Doc* doc = schema_.docs.back().get();
+      schema_.entities.push_back({.text = doc, .file = doc->span.file});
+    }
+  }
+
+  void declare(Definition& definition, size_t index) {
     const Node& node = definition.node;
     const MetaName* found = nullptr;
     for (const Node::Member& member : node.members) {
@@ -117,7 +135,7 @@ class Checker {
     }
     check_keys(node, found->meta, found->key);
     if (!condition_holds(node)) return;
-    Declared declared{&node, found->meta, name.text, name.span, nullptr};
+    Declared declared{&node, index, found->meta, name.text, name.span, nullptr};
     check_definition_name(declared, found->key);
     if (definition.doc) {
       schema_.docs.push_back(std::make_unique<Doc>(*std::move(definition.doc)));
@@ -656,7 +674,7 @@ class Checker {
         add_event(declared);
         break;
       default:
-        schema_.entities.push_back({.type = declared.type});
+        schema_.entities.push_back({.file = declared.type->file, .type = declared.type});
         check_doc_members(declared, *declared.type, declared.type->features);
     }
   }
@@ -727,7 +745,7 @@ class Checker {
       check_returns(*command, returns->value);
     }
     if (command->arguments) check_doc_members(declared, *command->arguments, command->features);
-    schema_.entities.push_back({.command = command.get()});
+    schema_.entities.push_back({.file = command->file, .command = command.get()});
     schema_.commands.push_back(std::move(command));
   }
 
@@ -755,7 +773,7 @@ class Checker {
     event->boxed = flag(*declared.node, "boxed", false);
     event->data = data_of(declared, cpp_pascal(declared.name) + "Event", event->boxed);
     if (event->data) check_doc_members(declared, *event->data, event->features);
-    schema_.entities.push_back({.event = event.get()});
+    schema_.entities.push_back({.file = event->file, .event = event.get()});
     schema_.events.push_back(std::move(event));
   }
 
@@ -813,6 +831,7 @@ class Checker {
   const CheckOptions& options_;
   Diagnostics& diagnostics_;
   Schema schema_;
+  size_t next_free_doc_ = 0;
   std::vector<Declared> declared_;
   std::map<std::string, Type*, std::less<>> by_name_;
   std::map<std::string, const Type*, std::less<>> arrays_;

@@ -9,16 +9,18 @@ namespace firn::qapi {
 
 namespace {
 
-constexpr std::array<std::string_view, 9> kTags = {"Returns",
-                                                   "Since",
-                                                   "Note",
-                                                   "Notes",
-                                                   "Example",
-                                                   "Examples",
-                                                   "Errors",
-                                                   "To"
-                                                   "do",
-                                                   "Bugs"};
+constexpr std::array<std::string_view, 10> kTags = {"Returns",
+                                                    "Since",
+                                                    "Note",
+                                                    "Notes",
+                                                    "Example",
+                                                    "Examples",
+                                                    "Errors",
+                                                    "To"
+                                                    "do",
+                                                    "TO"
+                                                    "DO",
+                                                    "Bugs"};
 
 std::string_view trim(std::string_view text) {
   const size_t begin = text.find_first_not_of(" \t\r");
@@ -95,7 +97,22 @@ class DocParser {
       }
     }
     if (!doc_.symbol.empty() && begin_section(line, token.span)) return;
+    if (ends_part(line)) begin_part(Place::kSection, "", token.span);
     append(line);
+  }
+
+  // Whether `line` is text of its own: behind a blank line, and not indented as the text of a part
+  // is. What older schemas write that way below an empty `Example:` or in notes belongs there.
+  bool ends_part(std::string_view line) const {
+    if (dialect_ == Dialect::k2011 || place_ == Place::kBody || lines_.empty()) return false;
+    if (trim(line).empty() || line.front() == ' ' || line.front() == '\t') return false;
+    if (!trim(lines_.back()).empty()) return false;
+    if (place_ == Place::kFeature && part_.name.empty()) return true;
+    if (place_ != Place::kSection) return true;
+    const bool old_style = part_.name.starts_with("Note") || part_.name.starts_with("Example");
+    const bool empty =
+        std::all_of(lines_.begin(), lines_.end(), [](const auto& l) { return trim(l).empty(); });
+    return !part_.name.empty() && !old_style && !empty;
   }
 
   // `Since: 1.0`, or in 2011 `Since 0.14.0`, at the start of a line.
@@ -148,6 +165,7 @@ class DocParser {
         if (!part_.name.empty()) keep(doc_.features, std::move(text));
         break;
       case Place::kSection:
+        if (part_.name.empty() && text.empty()) break;
         part_.text = std::move(text);
         doc_.sections.push_back(std::move(part_));
         break;
@@ -166,21 +184,22 @@ class DocParser {
 
   void append(std::string_view line) { lines_.emplace_back(line); }
 
-  // The lines since the last call: outer blank lines off, the common indent of all but the first
-  // off.
+  // The lines since the last call: outer blank lines off, the common indent off. Where the first
+  // stood behind a name or a tag it has no indent to go by.
   std::string take_text() {
     while (!lines_.empty() && trim(lines_.back()).empty()) lines_.pop_back();
     size_t begin = 0;
     while (begin < lines_.size() && trim(lines_[begin]).empty()) ++begin;
+    const bool plain = doc_.symbol.empty() || (place_ == Place::kSection && part_.name.empty());
     size_t indent = std::string::npos;
-    for (size_t i = begin + (begin == 0 ? 1 : 0); i < lines_.size(); ++i) {
+    for (size_t i = begin + (begin == 0 && !plain ? 1 : 0); i < lines_.size(); ++i) {
       if (!trim(lines_[i]).empty()) indent = std::min(indent, lines_[i].find_first_not_of(" \t"));
     }
     std::string out;
     for (size_t i = begin; i < lines_.size(); ++i) {
       std::string_view line = lines_[i];
       const size_t own = std::min(line.find_first_not_of(" \t"), line.size());
-      line.remove_prefix(std::min(i == 0 ? own : indent, own));
+      line.remove_prefix(std::min(i == 0 && !plain ? own : indent, own));
       if (i > begin) out += '\n';
       out += line.substr(0, line.find_last_not_of(" \t\r") + 1);
     }

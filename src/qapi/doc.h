@@ -4,7 +4,8 @@
 // text of the manual. Inside a definition's block stand, in this order, its text, one part per
 // member
 // (`@member: text`), per feature (after a line `Features:`), and tagged sections (`Returns:`,
-// `Since:`, `Notes:`, ...). In the dialect of 2011 a tag may stand without its colon
+// `Since:`, `Notes:`, ...). A paragraph behind them that is not indented is a section without a
+// tag. In the dialect of 2011 a tag may stand without its colon
 // (`Since 0.14.0`), and `#optional` may stand at the front of a member's text.
 #pragma once
 
@@ -19,8 +20,9 @@ namespace firn::qapi {
 enum class Dialect : uint8_t { kToday, k2011 };
 
 struct DocPart {
-  std::string name;       // of the member or feature; the tag of a section, without colon
-  Span span;              // of the name
+  std::string
+      name;   // of the member or feature; the tag of a section, without colon; empty: plain text
+  Span span;  // of the name
   std::string text;       // lines without their `# `, without common indent, no newline at the end
   bool optional = false;  // 2011: marked with #optional
 };

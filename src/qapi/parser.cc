@@ -77,7 +77,7 @@ class SchemaParser {
         if (auto block = take_comment(cursor)) {
           unattached(doc);
           if (block->symbol.empty()) {
-            schema_.free_docs.push_back(*std::move(block));
+            schema_.free_docs.push_back({*std::move(block), schema_.definitions.size()});
           } else {
             doc = std::move(block);
           }

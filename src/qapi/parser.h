@@ -40,6 +40,12 @@ struct Definition {
   std::optional<Doc> doc;
 };
 
+// A documentation block of its own: text of the manual, between two definitions.
+struct FreeDoc {
+  Doc doc;
+  size_t before = 0;  // the index of the definition that it stands before
+};
+
 struct Pragmas {
   bool doc_required = false;
   std::set<std::string, std::less<>> command_name_exceptions;
@@ -57,7 +63,7 @@ struct Pragmas {
 struct ParsedSchema {
   std::vector<const SourceFile*> files;  // in the order in which their definitions stand
   std::vector<Definition> definitions;
-  std::vector<Doc> free_docs;
+  std::vector<FreeDoc> free_docs;  // in order
   Pragmas pragmas;
 };
 

@@ -136,7 +136,7 @@ TEST(Doc, HasItsParts) {
   const ParsedSchema parsed = parse_schema(sources, *file, Dialect::kToday, diagnostics);
   EXPECT_EQ(diagnostics.print(), "");
   ASSERT_EQ(parsed.free_docs.size(), 1u);
-  EXPECT_EQ(parsed.free_docs[0].body, "= Free text");
+  EXPECT_EQ(parsed.free_docs[0].doc.body, "= Free text");
   ASSERT_TRUE(parsed.definitions.at(0).doc);
   const Doc& doc = *parsed.definitions[0].doc;
   EXPECT_EQ(doc.symbol, "thing-add");
@@ -147,6 +147,30 @@ TEST(Doc, HasItsParts) {
   EXPECT_EQ(doc.feature("new")->text, "it is new");
   EXPECT_EQ(doc.section("Returns")->text, "- one\n- two");
   EXPECT_EQ(doc.section("Since")->text, "1.0");
+}
+
+TEST(Doc, KeepsTextBehindItsParts) {
+  SourceManager sources;
+  Diagnostics diagnostics;
+  const SourceFile* file =
+      sources.add("s.json",
+                  "##\n# @thing-add:\n#\n# @name: its name\n#\n# More about it.\n#\n"
+                  "# Example:\n#\n# -> { }\n#\n# <- { }\n#\n"
+                  "# Since: 1.0\n#\n# .. note:: So it is.\n#\n#    Really.\n##\n"
+                  "{'command': 'thing-add'}\n"
+                  "##\n# = Last\n##\n");
+  const ParsedSchema parsed = parse_schema(sources, *file, Dialect::kToday, diagnostics);
+  EXPECT_EQ(diagnostics.print(), "");
+  const Doc& doc = *parsed.definitions.at(0).doc;
+  EXPECT_EQ(doc.member("name")->text, "its name");
+  ASSERT_EQ(doc.sections.size(), 4u);
+  EXPECT_EQ(doc.sections[0].name, "");
+  EXPECT_EQ(doc.sections[0].text, "More about it.");
+  EXPECT_EQ(doc.sections[1].text, "-> { }\n\n<- { }");
+  EXPECT_EQ(doc.section("Since")->text, "1.0");
+  EXPECT_EQ(doc.sections[3].text, ".. note:: So it is.\n\n   Really.");
+  ASSERT_EQ(parsed.free_docs.size(), 1u);
+  EXPECT_EQ(parsed.free_docs[0].before, 1u);
 }
 
 }  // namespace

@@ -99,8 +99,10 @@ struct Event {
   bool boxed = false;
 };
 
-// What stands in the files, in their order: exactly one pointer is set.
+// What stands in the files, in their order: exactly one of the pointers is set.
 struct Entity {
+  const Doc* text = nullptr;  // free text of the manual: its headings and what is said below them
+  const SourceFile* file = nullptr;  // where it stands
   const Type* type = nullptr;
   const Command* command = nullptr;
   const Event* event = nullptr;
