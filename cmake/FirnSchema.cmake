@@ -31,7 +31,7 @@ function(firn_schema)
   list(TRANSFORM defines PREPEND -D)
   add_custom_command(
     OUTPUT ${outputs}
-    COMMAND qapic emit all ${top} -o ${SCHEMA_FOLDER} --dialect ${SCHEMA_DIALECT} ${defines}
+    COMMAND qapic emit types,codec,commands,events,introspection ${top} -o ${SCHEMA_FOLDER} --dialect ${SCHEMA_DIALECT} ${defines}
     DEPENDS qapic ${inputs}
     COMMENT "Compiling the schema ${SCHEMA_TOP}"
     VERBATIM)

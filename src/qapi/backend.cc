@@ -1,6 +1,5 @@
 #include "qapi/backend.h"
 
-#include <array>
 #include <cerrno>
 #include <filesystem>
 #include <fstream>
@@ -34,6 +33,7 @@ base::Result<> Output::write(const std::string& folder) const {
   for (const auto& [name, text] : files_) {
     const std::filesystem::path path = std::filesystem::path(folder) / name;
     if (has_content(path, text)) continue;
+    std::filesystem::create_directories(path.parent_path(), failed);
     errno = 0;
     std::ofstream out(path, std::ios::binary | std::ios::trunc);
     out << text;
@@ -47,9 +47,10 @@ base::Result<> Output::write(const std::string& folder) const {
 }
 
 std::span<const Backend* const> backends() {
-  static const std::array<const Backend*, 5> kAll = {types_backend(), codec_backend(),
-                                                     commands_backend(), events_backend(),
-                                                     introspection_backend()};
+  static const Backend* const kAll[] = {
+      types_backend(),  codec_backend(),         commands_backend(),
+      events_backend(), introspection_backend(),
+  };
   return kAll;
 }
 

@@ -16,8 +16,8 @@ class Output {
  public:
   void add(std::string name, std::string text);
 
-  // Writes the files into `folder`, which is made if need be. A file that has this content already
-  // is not touched, so that what depends on it is not built again.
+  // Writes the files into `folder`; it and the folders in the names are made if need be. A file
+  // that has this content already is not touched, so that what depends on it is not built again.
   base::Result<> write(const std::string& folder) const;
 
   const std::map<std::string, std::string>& files() const { return files_; }
@@ -34,7 +34,7 @@ class Backend {
   virtual void emit(const Schema& schema, Output& output) const = 0;
 };
 
-// All of them: types, codec, commands, events, introspection.
+// All of them, in the order of `qapic --help`.
 std::span<const Backend* const> backends();
 
 }  // namespace firn::qapi

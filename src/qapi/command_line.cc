@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -31,7 +32,7 @@ std::string help() {
     out += fmt::format("  {:<15}{}\n", backend->name(), backend->summary());
   }
   return out +
-         "  all            every one of them\n"
+         "  all            every one of them; A,B makes A's and B's files\n"
          "\n"
          "Options:\n"
          "  -o FOLDER      where the files go; it is made if need be\n"
@@ -124,20 +125,32 @@ class Program {
     return diagnostics.ok() ? 0 : kFailed;
   }
 
+  // Takes `all`, or names with commas between them. Returns an exit status, or kGoOn.
+  int choose(std::string_view names, std::vector<const Backend*>& chosen) {
+    if (names == "all") {
+      chosen.assign(backends().begin(), backends().end());
+      return kGoOn;
+    }
+    while (true) {
+      const size_t comma = names.find(',');
+      const std::string_view name = names.substr(0, comma);
+      const auto found = std::ranges::find(backends(), name, &Backend::name);
+      if (found == backends().end()) {
+        return bad_usage(fmt::format("unknown back end '{}'", name));
+      }
+      chosen.push_back(*found);
+      if (comma == std::string_view::npos) return kGoOn;
+      names.remove_prefix(comma + 1);
+    }
+  }
+
   int emit() {
     if (arguments_.words.size() != 3) {
       return bad_usage("'emit' needs a BACKEND and exactly one FILE");
     }
     if (arguments_.folder.empty()) return bad_usage("'emit' needs -o FOLDER");
     std::vector<const Backend*> chosen;
-    for (const Backend* backend : backends()) {
-      if (arguments_.words[1] == "all" || backend->name() == arguments_.words[1]) {
-        chosen.push_back(backend);
-      }
-    }
-    if (chosen.empty()) {
-      return bad_usage(fmt::format("unknown back end '{}'", arguments_.words[1]));
-    }
+    if (int status = choose(arguments_.words[1], chosen); status >= 0) return status;
     SourceManager sources;
     Diagnostics diagnostics;
     const Schema schema = compile(sources, arguments_.words[2], arguments_.options, diagnostics);
