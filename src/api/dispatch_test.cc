@@ -38,6 +38,12 @@ class Exports final : public BlockExportCommands {
     co_return base::Result<>();
   }
   async::Task<base::Result<>> nbd_server_stop() override { co_return base::Result<>(); }
+  async::Task<base::Result<>> nbd_server_add(NbdServerAddOptions) override {
+    co_return base::Result<>();
+  }
+  async::Task<base::Result<>> nbd_server_remove(NbdServerRemoveArgs) override {
+    co_return base::Result<>();
+  }
   async::Task<base::Result<>> block_export_add(BlockExportOptions) override {
     co_return base::Result<>();
   }

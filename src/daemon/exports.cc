@@ -22,6 +22,8 @@ Task<std::string> head_name(nbd::Export& exported) {
   co_return head == nullptr ? std::string() : head->name();
 }
 
+Task<bool> is_read_only(const block::Node& node) { co_return node.read_only(); }
+
 Result<nbd::ExportOptions> nbd_options(const api::BlockExportOptions& options) {
   nbd::ExportOptions result;
   result.id = options.id;
@@ -79,11 +81,14 @@ Result<> Exports::check_new_id(const std::string& id) const {
   return {};
 }
 
+// The head of the device `name`, else the node of that name.
+Task<Result<block::Node*>> Exports::find_head(const std::string& name) {
+  bool is_device = graph_.find_device(name) != nullptr;
+  return graph_.find_head(is_device ? name : std::string(), is_device ? std::string() : name);
+}
+
 Task<Result<block::Node*>> Exports::find_node(const api::BlockExportOptions& options) {
-  bool is_device = graph_.find_device(options.node_name) != nullptr;
-  block::Node* node =
-      CO_TRY(co_await graph_.find_head(is_device ? options.node_name : std::string(),
-                                       is_device ? std::string() : options.node_name));
+  block::Node* node = CO_TRY(co_await find_head(options.node_name));
   if (!options.iothread) co_return node;
   async::Loop* loop = graph_.find_io_loop(*options.iothread);
   if (loop == nullptr) {
@@ -115,6 +120,31 @@ Task<Result<>> Exports::add(api::BlockExportOptions options) {
   }
   entries_.find(options.id)->second.exported = *exported;
   co_return Result<>();
+}
+
+Task<Result<>> Exports::add_nbd(api::NbdServerAddOptions options) {
+  const std::string name = options.name.value_or(options.device);
+  if (name.size() > nbd::kMaxStringBytes) {
+    co_return fail(ErrorKind::kInvalidArgument, fmt::format("export name '{}' too long", name));
+  }
+  const std::string description = options.description.value_or("");
+  if (description.size() > nbd::kMaxStringBytes) {
+    co_return fail(ErrorKind::kInvalidArgument,
+                   fmt::format("description '{}' too long", description));
+  }
+  block::Node* node = CO_TRY(co_await find_head(options.device));
+  const bool read_only = co_await async::call_on(node->home(), is_read_only(*node));
+  api::BlockExportOptionsNbd own;
+  own.name = options.name;
+  own.description = options.description;
+  if (options.bitmap) own.bitmaps.emplace().push_back({.u = *options.bitmap});
+  api::BlockExportOptions full;
+  full.type = api::BlockExportType::kNbd;
+  full.id = name;
+  full.node_name = options.device;
+  full.writable = options.writable.value_or(false) && !read_only;
+  full.u = std::move(own);
+  co_return co_await add(std::move(full));
 }
 
 Task<Result<>> Exports::remove(std::string id, nbd::RemoveMode mode) {

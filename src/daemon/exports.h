@@ -33,6 +33,8 @@ class Exports final {
 
   // Errors, in this order: the id, the node, the I/O thread, the server, the name.
   async::Task<base::Result<>> add(api::BlockExportOptions options);
+  // The older form: the id is the name, and a node that is read-only is exported read-only.
+  async::Task<base::Result<>> add_nbd(api::NbdServerAddOptions options);
   // Returns when the node is free. Errors: "Export 'x' is not found", "export 'x' still in use".
   async::Task<base::Result<>> remove(std::string id, nbd::RemoveMode mode);
 
@@ -50,6 +52,7 @@ class Exports final {
   };
 
   base::Result<> check_new_id(const std::string& id) const;
+  async::Task<base::Result<block::Node*>> find_head(const std::string& name);
   async::Task<base::Result<block::Node*>> find_node(const api::BlockExportOptions& options);
   void forget(const std::string& id);
 

@@ -51,6 +51,8 @@ class ExportHandlers final : public api::BlockExportCommands {
 
   async::Task<base::Result<>> nbd_server_start(api::NbdServerStartArgs args) override;
   async::Task<base::Result<>> nbd_server_stop() override;
+  async::Task<base::Result<>> nbd_server_add(api::NbdServerAddOptions args) override;
+  async::Task<base::Result<>> nbd_server_remove(api::NbdServerRemoveArgs args) override;
   async::Task<base::Result<>> block_export_add(api::BlockExportOptions args) override;
   async::Task<base::Result<>> block_export_del(api::BlockExportDelArgs args) override;
   async::Task<base::Result<std::vector<api::BlockExportInfo>>> query_block_exports() override;

@@ -33,6 +33,14 @@ Task<Result<>> ExportHandlers::start_server(api::NbdServerOptions options) {
 
 Task<Result<>> ExportHandlers::nbd_server_stop() { return exports_.stop_server(); }
 
+Task<Result<>> ExportHandlers::nbd_server_add(api::NbdServerAddOptions args) {
+  return exports_.add_nbd(std::move(args));
+}
+
+Task<Result<>> ExportHandlers::nbd_server_remove(api::NbdServerRemoveArgs args) {
+  return block_export_del({.id = std::move(args.name), .mode = args.mode});
+}
+
 Task<Result<>> ExportHandlers::block_export_add(api::BlockExportOptions args) {
   return exports_.add(std::move(args));
 }

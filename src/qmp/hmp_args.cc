@@ -125,6 +125,16 @@ Result<HmpArgs> parse_hmp_args(std::string_view command, std::string_view line,
       if (TRY(take_flag(command, line, param, params))) args.flags_.emplace(param.name, true);
       continue;
     }
+    if (param.type == HmpArgType::kRest) {
+      skip_space(line);
+      const size_t length = line.find_last_not_of(" \t\r\n") + 1;  // npos + 1: nothing
+      if (length == 0 && !param.optional) {
+        return fail(ErrorKind::kInvalidArgument, fmt::format("{}: string expected", command));
+      }
+      args.texts_.emplace(param.name, line.substr(0, length));
+      line = {};
+      continue;
+    }
     std::optional<std::string> word = TRY_CONTEXT(take_hmp_word(line), command);
     if (!word || (word->empty() && param.type == HmpArgType::kSize)) {
       if (!word && param.optional) break;

@@ -16,7 +16,12 @@ namespace firn::qmp {
 enum class HmpArgType : uint8_t {
   kString,
   kFilename,
-  kBlockDevice,
+  kBlockDevice,  // a device's name or a node's
+  kExport,
+  kChardev,
+  kFormat,
+  kCommand,
+  kRest,  // what is left of the line, as it stands
   kSize,  // bytes; a number without a suffix counts MiB
   kFlag,  // "-n"
 };

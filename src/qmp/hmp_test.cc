@@ -125,5 +125,84 @@ TEST_F(HmpTest, ShowsVersionAndHelp) {
   EXPECT_EQ(run("help nope"), "unknown command: 'nope'\n");
 }
 
+TEST_F(HmpTest, RunsTheNbdServer) {
+  EXPECT_EQ(run("nbd_server_start localhost:10809"), "");
+  EXPECT_EQ(asked(), R"(nbd-server-start {"addr": {"type": "inet", )"
+                     R"("data": {"host": "localhost", "port": "10809"}}})");
+  EXPECT_EQ(run("nbd_server_start [::1]:10809"), "");
+  EXPECT_EQ(asked(), R"(nbd-server-start {"addr": {"type": "inet", )"
+                     R"("data": {"host": "::1", "port": "10809"}}})");
+  EXPECT_EQ(run("nbd_server_start unix:/run/n"), "");
+  EXPECT_EQ(asked(), R"(nbd-server-start {"addr": {"type": "unix", "data": {"path": "/run/n"}}})");
+  EXPECT_EQ(run("nbd_server_add -w vda disk"), "");
+  EXPECT_EQ(asked(), R"(nbd-server-add {"device": "vda", "name": "disk", "writable": true})");
+  EXPECT_EQ(run("nbd_server_remove -f disk"), "");
+  EXPECT_EQ(asked(), R"(nbd-server-remove {"name": "disk", "mode": "hard"})");
+  EXPECT_EQ(run("nbd_server_stop"), "");
+  EXPECT_EQ(asked(), "nbd-server-stop {}");
+  EXPECT_EQ(run("nbd_server_start -w localhost:1"), "Error: -w only valid together with -a\n");
+  EXPECT_EQ(run("nbd_server_start localhost"),
+            "Error: error parsing address 'localhost'\nUse HOST:PORT or unix:PATH.\n");
+  EXPECT_EQ(asked(), "nothing");
+}
+
+TEST_F(HmpTest, ExportsAllDevicesOrNone) {
+  commands_.answers.emplace(
+      "query-block",
+      *parse_json(
+          "[{'device': 'vda', 'type': 'unknown', 'removable': false, 'locked': false, "
+          "'inserted': " +
+          std::string(kInserted) +
+          "}, {'device': 'empty', 'type': 'unknown', 'removable': true, 'locked': false}]"));
+  EXPECT_EQ(run("nbd_server_start -a -w unix:/n"), "");
+  asked();
+  EXPECT_EQ(asked(), "query-block {}");
+  EXPECT_EQ(asked(), R"(nbd-server-add {"device": "vda", "writable": true})");
+  EXPECT_EQ(asked(), "nothing");
+  commands_.answers.emplace("nbd-server-add", base::fail(base::ErrorKind::kGeneric, "no"));
+  EXPECT_EQ(run("nbd_server_start -a unix:/n"), "Error: no\n");
+  for (int i = 0; i < 3; ++i) asked();
+  EXPECT_EQ(asked(), "nbd-server-stop {}") << "a server without its exports is of no use";
+}
+
+TEST_F(HmpTest, MakesObjects) {
+  EXPECT_EQ(run("object_add iothread,id=t0,poll-max-ns=0 "), "");
+  EXPECT_EQ(asked(), R"(object-add {"qom-type": "iothread", "id": "t0", "poll-max-ns": 0})");
+  EXPECT_EQ(run("object_add nonesuch,id=t0"),
+            "Error: Parameter 'qom-type' does not accept value 'nonesuch'\n");
+  EXPECT_EQ(run("object_add"),
+            "object_add: string expected\nTry \"help object_add\" for more information\n");
+  EXPECT_EQ(run("object_del t0"), "");
+  EXPECT_EQ(asked(), R"(object-del {"id": "t0"})");
+}
+
+TEST_F(HmpTest, CompletesWhatThereIs) {
+  commands_.answers.emplace("query-block", *parse_json("[{'device': 'vda'}, {'device': 'vdb'}]"));
+  commands_.answers.emplace("query-named-block-nodes",
+                            *parse_json("[{'node-name': 'v0'}, {'node-name': 'n'}, {}]"));
+  commands_.answers.emplace("query-block-exports", *parse_json("[{'id': 'e1'}]"));
+  using Names = std::vector<std::string>;
+  const auto complete = [&](std::string line) {
+    Hmp hmp(commands_);
+    HmpCompletion found = async::run_until_done(*runtime_, hmp.complete(line));
+    EXPECT_EQ(found.start, line.find_last_of(' ') + 1) << line;
+    return found.candidates;
+  };
+  EXPECT_EQ(complete("nbd_server_r"), Names{"nbd_server_remove"});
+  EXPECT_EQ(complete("info v"), Names{"version"});
+  EXPECT_EQ(complete("help info b"), Names{"block"});
+  EXPECT_EQ(complete("help sn"), Names{"snapshot_blkdev"});
+  EXPECT_EQ(complete("snapshot_blkdev -n v"), (Names{"v0", "vda", "vdb"}));
+  EXPECT_EQ(complete("snapshot_blkdev -"), Names{"-n"});
+  EXPECT_EQ(complete("snapshot_blkdev vda /x qco"), Names{"qcow2"});
+  EXPECT_EQ(complete("info block -n "), (Names{"n", "v0", "vda", "vdb"}));
+  EXPECT_EQ(complete("nbd_server_remove "), Names{"e1"});
+  EXPECT_EQ(complete("nonesuch x"), Names{});
+  EXPECT_EQ(complete("block_resize vda 1 x"), Names{});
+  commands_.answers.clear();
+  commands_.answers.emplace("query-block", base::fail(base::ErrorKind::kGeneric, "not allowed"));
+  EXPECT_EQ(complete("block_resize v"), Names{}) << "what may not be asked completes nothing";
+}
+
 }  // namespace
 }  // namespace firn::qmp
