@@ -2,7 +2,9 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <boost/json/object.hpp>
+#include <functional>
 #include <utility>
 
 #include "api/events.h"
@@ -81,14 +83,11 @@ Result<> Exports::check_new_id(const std::string& id) const {
   return {};
 }
 
-// The head of the device `name`, else the node of that name.
-Task<Result<block::Node*>> Exports::find_head(const std::string& name) {
-  bool is_device = graph_.find_device(name) != nullptr;
-  return graph_.find_head(is_device ? name : std::string(), is_device ? std::string() : name);
-}
-
 Task<Result<block::Node*>> Exports::find_node(const api::BlockExportOptions& options) {
-  block::Node* node = CO_TRY(co_await find_head(options.node_name));
+  bool is_device = graph_.find_device(options.node_name) != nullptr;
+  block::Node* node =
+      CO_TRY(co_await graph_.find_head(is_device ? options.node_name : std::string(),
+                                       is_device ? std::string() : options.node_name));
   if (!options.iothread) co_return node;
   async::Loop* loop = graph_.find_io_loop(*options.iothread);
   if (loop == nullptr) {
@@ -104,7 +103,9 @@ Task<Result<>> Exports::add(api::BlockExportOptions options) {
   CO_TRY(check_new_id(options.id));
   nbd::ExportOptions own = CO_TRY(nbd_options(options));
   // Taken from here on.
-  entries_.emplace(options.id, Entry{.name = own.name, .node_name = options.node_name});
+  entries_.emplace(
+      options.id,
+      Entry{.number = ++last_number_, .name = own.name, .node_name = options.node_name});
   auto node = co_await find_node(options);
   Result<nbd::Export*> exported = fail(ErrorKind::kGeneric, "NBD server not running");
   if (!node) {
@@ -132,7 +133,7 @@ Task<Result<>> Exports::add_nbd(api::NbdServerAddOptions options) {
     co_return fail(ErrorKind::kInvalidArgument,
                    fmt::format("description '{}' too long", description));
   }
-  block::Node* node = CO_TRY(co_await find_head(options.device));
+  block::Node* node = CO_TRY(co_await graph_.find_head(options.device, options.device));
   const bool read_only = co_await async::call_on(node->home(), is_read_only(*node));
   api::BlockExportOptionsNbd own;
   own.name = options.name;
@@ -179,6 +180,8 @@ Task<Result<std::vector<api::BlockExportInfo>>> Exports::list() {
   auto guard = co_await graph_.lock_changes();
   std::vector<std::string> ids;
   for (const auto& [id, entry] : entries_) ids.push_back(id);
+  std::ranges::sort(ids, std::greater(),
+                    [&](const std::string& id) { return entries_.find(id)->second.number; });
   std::vector<api::BlockExportInfo> list;
   for (std::string& id : ids) {
     auto found = entries_.find(id);

@@ -45,6 +45,7 @@ class Exports final {
 
  private:
   struct Entry {
+    uint64_t number = 0;              // they are listed newest first, as QEMU does
     std::string name;                 // what clients ask for
     std::string node_name;            // as it was asked for
     nbd::Export* exported = nullptr;  // null until it is open
@@ -52,7 +53,6 @@ class Exports final {
   };
 
   base::Result<> check_new_id(const std::string& id) const;
-  async::Task<base::Result<block::Node*>> find_head(const std::string& name);
   async::Task<base::Result<block::Node*>> find_node(const api::BlockExportOptions& options);
   void forget(const std::string& id);
 
@@ -60,6 +60,7 @@ class Exports final {
   qmp::EventHub& events_;
   std::unique_ptr<nbd::Server> server_;
   bool starting_ = false;
+  uint64_t last_number_ = 0;
   std::map<std::string, Entry, std::less<>> entries_;
 };
 
