@@ -48,8 +48,9 @@ base::Result<> Output::write(const std::string& folder) const {
 
 std::span<const Backend* const> backends() {
   static const Backend* const kAll[] = {
-      types_backend(),  codec_backend(),         commands_backend(),
-      events_backend(), introspection_backend(),
+      types_backend(),    codec_backend(),         commands_backend(),
+      events_backend(),   introspection_backend(), introspection_json_backend(),
+      released_backend(),
   };
   return kAll;
 }

@@ -9,6 +9,7 @@
 
 #include "base/version.h"
 #include "qapi/backend.h"
+#include "qapi/compat_command.h"
 #include "qapi/compiler.h"
 #include "qapi/names.h"
 
@@ -22,10 +23,14 @@ std::string help() {
   std::string out =
       "Usage: qapic check FILE [options]\n"
       "       qapic emit BACKEND FILE -o FOLDER [options]\n"
+      "       qapic compat OLD NEW [--strict] [--json] [options]\n"
       "\n"
       "Compiles a schema in QEMU's QAPI schema language. `check` only says what is wrong with\n"
       "it; `emit` writes what a back end makes of it. A file that would not change is not "
       "touched.\n"
+      "`compat` says whether a client of the schema OLD still works with NEW; each is a schema, "
+      "or\n"
+      "JSON with a server's answer to query-qmp-schema.\n"
       "\n"
       "Back ends:\n";
   for (const Backend* backend : backends()) {
@@ -38,10 +43,13 @@ std::string help() {
          "  -o FOLDER      where the files go; it is made if need be\n"
          "  -D SYMBOL      this symbol is true in `if` conditions; all others are false\n"
          "  --dialect D    `today` (the default) or `2011`, the language of December 2011\n"
+         "  --strict       compat: warnings are breaks\n"
+         "  --json         compat: the report as JSON\n"
          "  --help         this text\n"
          "  --version      the version\n"
          "\n"
          "Exit status: 0 done, 1 something is wrong with the schema or a file, 2 bad usage.\n"
+         "Of compat: 0 compatible, 1 not, 2 bad usage or a file that can't be used.\n"
          "\n"
          "Example: qapic emit types schema/firn.json -o build/generated/api -D CONFIG_FUSE\n";
 }
@@ -50,6 +58,8 @@ struct Arguments {
   std::vector<std::string> words;
   std::string folder;
   CheckOptions options;
+  CompatOptions compat;
+  bool json = false;
 };
 
 class Program {
@@ -59,9 +69,10 @@ class Program {
   int run(const std::vector<std::string>& words) {
     if (int status = parse(words); status >= 0) return status;
     const std::vector<std::string>& given = arguments_.words;
-    if (given.empty()) return bad_usage("nothing to do: use 'check' or 'emit'");
+    if (given.empty()) return bad_usage("nothing to do: use 'check', 'emit' or 'compat'");
     if (given[0] == "check") return check();
     if (given[0] == "emit") return emit();
+    if (given[0] == "compat") return compat();
     return bad_usage(fmt::format("unknown command '{}'", given[0]));
   }
 
@@ -99,6 +110,10 @@ class Program {
               fmt::format("unknown dialect '{}': known are 'today' and '2011'", dialect));
         }
         arguments_.options.dialect = dialect == "2011" ? Dialect::k2011 : Dialect::kToday;
+      } else if (word == "--strict") {
+        arguments_.compat.strict = true;
+      } else if (word == "--json") {
+        arguments_.json = true;
       } else if (word.starts_with("-o")) {
         arguments_.folder = value("-o");
         if (arguments_.folder.empty()) return bad_usage("-o needs a folder");
@@ -142,6 +157,14 @@ class Program {
       if (comma == std::string_view::npos) return kGoOn;
       names.remove_prefix(comma + 1);
     }
+  }
+
+  int compat() {
+    if (arguments_.words.size() != 3) return bad_usage("'compat' needs OLD and NEW, two files");
+    if (!arguments_.folder.empty()) return bad_usage("'compat' writes nothing: -o is for 'emit'");
+    return run_compat(arguments_.words[1], arguments_.words[2], arguments_.options,
+                      arguments_.compat, arguments_.json ? ReportStyle::kJson : ReportStyle::kText,
+                      out_, err_);
   }
 
   int emit() {

@@ -20,6 +20,10 @@ const Backend* commands_backend();
 const Backend* events_backend();
 // introspection.h introspection.cc: what query-qmp-schema answers.
 const Backend* introspection_backend();
+// introspection.json: the same as JSON.
+const Backend* introspection_json_backend();
+// released.json: the same with the width of integers, which `qapic compat` compares too.
+const Backend* released_backend();
 
 // "// Made by qapic from firn.json. ..." and the opening of the namespace, with these includes.
 std::string file_head(const Schema& schema, const std::vector<std::string>& includes, bool header);

@@ -43,10 +43,51 @@ class IntrospectionBackend final : public Backend {
   }
 };
 
+// The list as JSON, one entry a line, so that a difference between two of them reads well.
+class JsonBackend final : public Backend {
+ public:
+  JsonBackend(std::string_view name, std::string_view summary, std::string_view file,
+              IntegerNames integers)
+      : name_(name), summary_(summary), file_(file), integers_(integers) {}
+
+  std::string_view name() const override { return name_; }
+  std::string_view summary() const override { return summary_; }
+
+  void emit(const Schema& schema, Output& output) const override {
+    std::string text;
+    const base::JsonValue whole = introspect(schema, integers_);
+    for (const base::JsonValue& entry : whole.get_array()) {
+      text += text.empty() ? "[" : ",\n ";
+      base::append_json(text, entry);
+    }
+    output.add(std::string(file_), (text.empty() ? "[" : text) + "]\n");
+  }
+
+ private:
+  std::string_view name_;
+  std::string_view summary_;
+  std::string_view file_;
+  IntegerNames integers_;
+};
+
 }  // namespace
 
 const Backend* introspection_backend() {
   static const IntrospectionBackend kBackend;
+  return &kBackend;
+}
+
+const Backend* introspection_json_backend() {
+  static const JsonBackend kBackend("introspection-json",
+                                    "query-qmp-schema's answer as JSON: introspection.json",
+                                    "introspection.json", IntegerNames::kMasked);
+  return &kBackend;
+}
+
+const Backend* released_backend() {
+  static const JsonBackend kBackend("released",
+                                    "what `compat` holds later schemas to: released.json",
+                                    "released.json", IntegerNames::kExact);
   return &kBackend;
 }
 

@@ -16,6 +16,8 @@ using boost::json::object;
 
 class Introspection {
  public:
+  explicit Introspection(IntegerNames integers) : integers_(integers) {}
+
   base::JsonValue run(const Schema& schema) {
     for (const Entity& entity : schema.entities) {
       if (entity.command) add(*entity.command);
@@ -36,16 +38,25 @@ class Introspection {
   std::string use(const Type* type) {
     static const Type kEmpty{.kind = TypeKind::kObject};
     static const Type kInteger{.kind = TypeKind::kBuiltin, .name = "int"};
+    static const Type kInt64{.kind = TypeKind::kBuiltin, .name = "int64"};
+    static const Type kUint64{.kind = TypeKind::kBuiltin, .name = "uint64"};
     if (!type) type = &kEmpty;
-    if (is_integer(*type)) type = &kInteger;
+    if (is_integer(*type)) {
+      if (integers_ == IntegerNames::kMasked) {
+        type = &kInteger;
+      } else if (type->name == "int" || type->name == "size") {
+        type = type->name == "int" ? &kInt64 : &kUint64;
+      }
+    }
     auto [place, inserted] = names_.try_emplace(type);
     if (!inserted) return place->second;
     std::string name;
     if (type->kind == TypeKind::kBuiltin) {
       name = type->name;
+      if (!shared_names_.insert({name, type}).second) return names_[type] = name;
     } else if (type->kind == TypeKind::kArray) {
       name = "[" + use(type->element) + "]";
-      if (!array_names_.insert({name, type}).second) return names_[type] = name;
+      if (!shared_names_.insert({name, type}).second) return names_[type] = name;
     } else {
       name = std::to_string(next_++);
     }
@@ -111,10 +122,12 @@ class Introspection {
   }
 
   static std::string_view json_type(const Type& type) {
-    static const std::map<std::string_view, std::string_view> kJsonTypes = {
-        {"str", "string"},   {"number", "number"}, {"int", "int"},
-        {"bool", "boolean"}, {"any", "value"},     {"null", "null"}};
-    return kJsonTypes.at(type.name);
+    static const std::map<std::string_view, std::string_view> kJsonTypes = {{"str", "string"},
+                                                                            {"number", "number"},
+                                                                            {"bool", "boolean"},
+                                                                            {"any", "value"},
+                                                                            {"null", "null"}};
+    return is_integer(type) ? "int" : kJsonTypes.at(type.name);
   }
 
   static void add_values(object& entry, const Type& type) {
@@ -148,15 +161,18 @@ class Introspection {
     entry["variants"] = std::move(variants);
   }
 
+  const IntegerNames integers_;
   array out_;
   std::vector<const Type*> used_;
   std::map<const Type*, std::string> names_;
-  std::map<std::string, const Type*> array_names_;
+  std::map<std::string, const Type*> shared_names_;  // built-in types and lists
   size_t next_ = 0;
 };
 
 }  // namespace
 
-base::JsonValue introspect(const Schema& schema) { return Introspection().run(schema); }
+base::JsonValue introspect(const Schema& schema, IntegerNames integers) {
+  return Introspection(integers).run(schema);
+}
 
 }  // namespace firn::qapi
