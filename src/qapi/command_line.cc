@@ -3,201 +3,177 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "base/version.h"
-#include "qapi/backend.h"
-#include "qapi/compat_command.h"
-#include "qapi/compiler.h"
 #include "qapi/names.h"
+#include "qapi/subcommand.h"
 
 namespace firn::qapi {
 namespace {
 
-constexpr int kFailed = 1;
-constexpr int kBadUsage = 2;
+constexpr std::array kCommands = {&kCheckCommand, &kEmitCommand, &kCompatCommand};
 
-std::string help() {
-  std::string out =
-      "Usage: qapic check FILE [options]\n"
-      "       qapic emit BACKEND FILE -o FOLDER [options]\n"
-      "       qapic compat OLD NEW [--strict] [--json] [options]\n"
-      "\n"
-      "Compiles a schema in QEMU's QAPI schema language. `check` only says what is wrong with\n"
-      "it; `emit` writes what a back end makes of it. A file that would not change is not "
-      "touched.\n"
-      "`compat` says whether a client of the schema OLD still works with NEW; each is a schema, "
-      "or\n"
-      "JSON with a server's answer to query-qmp-schema.\n"
-      "\n"
-      "Back ends:\n";
-  for (const Backend* backend : backends()) {
-    out += fmt::format("  {:<15}{}\n", backend->name(), backend->summary());
-  }
-  return out +
-         "  all            every one of them; A,B makes A's and B's files\n"
-         "\n"
-         "Options:\n"
-         "  -o FOLDER      where the files go; it is made if need be\n"
-         "  -D SYMBOL      this symbol is true in `if` conditions; all others are false\n"
-         "  --dialect D    `today` (the default) or `2011`, the language of December 2011\n"
-         "  --strict       compat: warnings are breaks\n"
-         "  --json         compat: the report as JSON\n"
-         "  --help         this text\n"
-         "  --version      the version\n"
-         "\n"
-         "Exit status: 0 done, 1 something is wrong with the schema or a file, 2 bad usage.\n"
-         "Of compat: 0 compatible, 1 not, 2 bad usage or a file that can't be used.\n"
-         "\n"
-         "Example: qapic emit types schema/firn.json -o build/generated/api -D CONFIG_FUSE\n";
+const Subcommand* find_subcommand(std::string_view name) {
+  const auto found = std::find_if(kCommands.begin(), kCommands.end(),
+                                  [&](const Subcommand* command) { return command->name == name; });
+  return found == kCommands.end() ? nullptr : *found;
 }
 
-struct Arguments {
-  std::vector<std::string> words;
-  std::string folder;
-  CheckOptions options;
-  CompatOptions compat;
-  bool json = false;
+// The option that `word` is or starts with: "-o", "-oX", "-o=X", "--dialect", "--dialect=X".
+bool is_option(std::string_view word, const Option& option) {
+  if (!word.starts_with(option.name)) return false;
+  if (word.size() == option.name.size()) return true;
+  if (option.value.empty()) return false;
+  return option.name.size() == 2 || word[option.name.size()] == '=';
+}
+
+const Option* find_option(const Subcommand& command, std::string_view word) {
+  for (const Option& option : command.options) {
+    if (is_option(word, option)) return &option;
+  }
+  return nullptr;
+}
+
+const Option* find_any_option(std::string_view word) {
+  for (const Subcommand* command : kCommands) {
+    if (const Option* option = find_option(*command, word)) return option;
+  }
+  return nullptr;
+}
+
+// Options may stand before the command's name as well: first the words are told apart, then it is
+// seen whether they fit the command.
+struct Words {
+  std::vector<std::string> operands;  // the command's name is the first
+  std::vector<std::pair<const Option*, std::string>> options;
+  bool help = false;
+  bool version = false;
 };
 
-class Program {
- public:
-  Program(std::string& out, std::string& err) : out_(out), err_(err) {}
-
-  int run(const std::vector<std::string>& words) {
-    if (int status = parse(words); status >= 0) return status;
-    const std::vector<std::string>& given = arguments_.words;
-    if (given.empty()) return bad_usage("nothing to do: use 'check', 'emit' or 'compat'");
-    if (given[0] == "check") return check();
-    if (given[0] == "emit") return emit();
-    if (given[0] == "compat") return compat();
-    return bad_usage(fmt::format("unknown command '{}'", given[0]));
-  }
-
- private:
-  static constexpr int kGoOn = -1;
-
-  int bad_usage(std::string_view text) {
-    err_ += fmt::format("qapic: error: {}\nTry 'qapic --help'.\n", text);
-    return kBadUsage;
-  }
-
-  // Returns an exit status, or kGoOn.
-  int parse(const std::vector<std::string>& words) {
-    for (size_t i = 0; i < words.size(); ++i) {
-      const std::string& word = words[i];
-      // The value of an option: in the same word, or the next one.
-      const auto value = [&](std::string_view option) {
-        std::string_view rest = std::string_view(word).substr(option.size());
-        if (rest.starts_with('=')) rest.remove_prefix(1);
-        if (!rest.empty() || word.size() > option.size()) return std::string(rest);
-        return i + 1 < words.size() ? words[++i] : std::string();
-      };
-      if (word == "--help" || word == "-h") {
-        out_ += help();
-        return 0;
+base::Result<Words> tell_apart(const std::vector<std::string>& words) {
+  Words out;
+  bool only_operands = false;
+  for (size_t i = 0; i < words.size(); ++i) {
+    const std::string& word = words[i];
+    if (only_operands || word.size() < 2 || !word.starts_with('-')) {
+      out.operands.push_back(word);
+    } else if (word == "--") {
+      only_operands = true;
+    } else if (word == "--help" || word == "-h") {
+      out.help = true;
+    } else if (word == "--version") {
+      out.version = true;
+    } else if (const Option* option = find_any_option(word); !option) {
+      return base::fail(base::ErrorKind::kInvalidArgument,
+                        fmt::format("unknown option '{}'", word));
+    } else if (option->value.empty()) {
+      out.options.emplace_back(option, "");
+    } else {
+      std::string_view rest = std::string_view(word).substr(option->name.size());
+      if (rest.starts_with('=')) rest.remove_prefix(1);
+      std::string value(rest);
+      if (word.size() == option->name.size() && i + 1 < words.size()) value = words[++i];
+      if (value.empty()) {
+        return base::fail(base::ErrorKind::kInvalidArgument,
+                          fmt::format("{} needs a value, {}", option->name, option->value));
       }
-      if (word == "--version") {
-        out_ += fmt::format("qapic {}\n", base::kVersion);
-        return 0;
-      }
-      if (word == "--dialect" || word.starts_with("--dialect=")) {
-        const std::string dialect = value("--dialect");
-        if (dialect != "2011" && dialect != "today") {
-          return bad_usage(
-              fmt::format("unknown dialect '{}': known are 'today' and '2011'", dialect));
-        }
-        arguments_.options.dialect = dialect == "2011" ? Dialect::k2011 : Dialect::kToday;
-      } else if (word == "--strict") {
-        arguments_.compat.strict = true;
-      } else if (word == "--json") {
-        arguments_.json = true;
-      } else if (word.starts_with("-o")) {
-        arguments_.folder = value("-o");
-        if (arguments_.folder.empty()) return bad_usage("-o needs a folder");
-      } else if (word.starts_with("-D")) {
-        const std::string symbol = value("-D");
-        if (!is_name(symbol)) return bad_usage(fmt::format("-D needs a symbol, not '{}'", symbol));
-        arguments_.options.defined.insert(symbol);
-      } else if (word.starts_with('-')) {
-        return bad_usage(fmt::format("unknown option '{}'", word));
-      } else {
-        arguments_.words.push_back(word);
-      }
-    }
-    return kGoOn;
-  }
-
-  int check() {
-    if (arguments_.words.size() != 2) return bad_usage("'check' needs exactly one FILE");
-    if (!arguments_.folder.empty()) return bad_usage("'check' writes nothing: -o is for 'emit'");
-    SourceManager sources;
-    Diagnostics diagnostics;
-    compile(sources, arguments_.words[1], arguments_.options, diagnostics);
-    err_ += diagnostics.print();
-    return diagnostics.ok() ? 0 : kFailed;
-  }
-
-  // Takes `all`, or names with commas between them. Returns an exit status, or kGoOn.
-  int choose(std::string_view names, std::vector<const Backend*>& chosen) {
-    if (names == "all") {
-      chosen.assign(backends().begin(), backends().end());
-      return kGoOn;
-    }
-    while (true) {
-      const size_t comma = names.find(',');
-      const std::string_view name = names.substr(0, comma);
-      const auto found = std::ranges::find(backends(), name, &Backend::name);
-      if (found == backends().end()) {
-        return bad_usage(fmt::format("unknown back end '{}'", name));
-      }
-      chosen.push_back(*found);
-      if (comma == std::string_view::npos) return kGoOn;
-      names.remove_prefix(comma + 1);
+      out.options.emplace_back(option, std::move(value));
     }
   }
+  return out;
+}
 
-  int compat() {
-    if (arguments_.words.size() != 3) return bad_usage("'compat' needs OLD and NEW, two files");
-    if (!arguments_.folder.empty()) return bad_usage("'compat' writes nothing: -o is for 'emit'");
-    return run_compat(arguments_.words[1], arguments_.words[2], arguments_.options,
-                      arguments_.compat, arguments_.json ? ReportStyle::kJson : ReportStyle::kText,
-                      out_, err_);
+std::string command_names() {
+  std::string out;
+  for (const Subcommand* command : kCommands) {
+    out += fmt::format("{}'{}'", out.empty() ? "" : ", ", command->name);
   }
-
-  int emit() {
-    if (arguments_.words.size() != 3) {
-      return bad_usage("'emit' needs a BACKEND and exactly one FILE");
-    }
-    if (arguments_.folder.empty()) return bad_usage("'emit' needs -o FOLDER");
-    std::vector<const Backend*> chosen;
-    if (int status = choose(arguments_.words[1], chosen); status >= 0) return status;
-    SourceManager sources;
-    Diagnostics diagnostics;
-    const Schema schema = compile(sources, arguments_.words[2], arguments_.options, diagnostics);
-    err_ += diagnostics.print();
-    if (!diagnostics.ok()) return kFailed;
-    Output output;
-    for (const Backend* backend : chosen) backend->emit(schema, output);
-    if (auto written = output.write(arguments_.folder); !written) {
-      err_ += fmt::format("qapic: error: {}\n", written.error().text());
-      return kFailed;
-    }
-    return 0;
-  }
-
-  std::string& out_;
-  std::string& err_;
-  Arguments arguments_;
-};
+  return out;
+}
 
 }  // namespace
 
+std::span<const Subcommand* const> subcommands() { return kCommands; }
+
+bool Arguments::has(const Option& option) const { return value(option).has_value(); }
+
+std::optional<std::string> Arguments::value(const Option& option) const {
+  std::vector<std::string> all = values(option);
+  if (all.empty()) return std::nullopt;
+  return std::move(all.back());
+}
+
+std::vector<std::string> Arguments::values(const Option& option) const {
+  std::vector<std::string> out;
+  for (const auto& [name, value] : options) {
+    if (name == option.name) out.push_back(value);
+  }
+  return out;
+}
+
+int bad_usage(std::string_view text, std::string& err) {
+  err += fmt::format("qapic: error: {}\nTry 'qapic --help'.\n", text);
+  return kBadUsage;
+}
+
+base::Result<CheckOptions> check_options(const Arguments& arguments) {
+  CheckOptions out;
+  for (const std::string& symbol : arguments.values(kDefineOption)) {
+    if (!is_name(symbol)) {
+      return base::fail(base::ErrorKind::kInvalidArgument,
+                        fmt::format("-D needs a symbol, not '{}'", symbol));
+    }
+    out.defined.insert(symbol);
+  }
+  const std::string dialect = arguments.value(kDialectOption).value_or("today");
+  if (dialect != "2011" && dialect != "today") {
+    return base::fail(base::ErrorKind::kInvalidArgument,
+                      fmt::format("unknown dialect '{}': known are 'today' and '2011'", dialect));
+  }
+  out.dialect = dialect == "2011" ? Dialect::k2011 : Dialect::kToday;
+  return out;
+}
+
 int run_command_line(const std::vector<std::string>& arguments, std::string& out,
                      std::string& err) {
-  return Program(out, err).run(arguments);
+  if (arguments.size() == 1 && arguments[0] == "--manual-page") {
+    out += manual_page();
+    return kDone;
+  }
+  auto words = tell_apart(arguments);
+  if (!words) return bad_usage(words.error().text(), err);
+  const std::string name = words->operands.empty() ? "" : words->operands.front();
+  const Subcommand* command = find_subcommand(name);
+  if (words->version) {
+    out += fmt::format("qapic {}\n", base::kVersion);
+    return kDone;
+  }
+  if (words->help && (command || name.empty())) {
+    out += command ? command_help(*command) : global_help();
+    return kDone;
+  }
+  if (name.empty()) {
+    return bad_usage(fmt::format("nothing to do: use one of {}", command_names()), err);
+  }
+  if (!command) {
+    return bad_usage(fmt::format("unknown command '{}': known are {}", name, command_names()), err);
+  }
+  Arguments given;
+  given.operands.assign(words->operands.begin() + 1, words->operands.end());
+  for (auto& [option, value] : words->options) {
+    if (!find_option(*command, option->name)) {
+      return bad_usage(fmt::format("'{}' takes no {}", name, option->name), err);
+    }
+    given.options.emplace_back(option->name, std::move(value));
+  }
+  if (given.operands.size() != command->operand_count) {
+    return bad_usage(fmt::format("the call is 'qapic {} {}'", name, command->usage), err);
+  }
+  return command->run(given, out, err);
 }
 
 }  // namespace firn::qapi

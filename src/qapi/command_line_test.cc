@@ -1,0 +1,130 @@
+#include "qapi/command_line.h"
+
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+
+#include "qapi/subcommand.h"
+
+namespace firn::qapi {
+namespace {
+
+const std::filesystem::path kGolden = FIRN_GOLDEN_FOLDER;
+
+class CommandLine : public testing::Test {
+ protected:
+  void SetUp() override {
+    std::string name = testing::TempDir() + "qapicXXXXXX";
+    ASSERT_TRUE(mkdtemp(name.data()));
+    folder_ = name;
+  }
+  void TearDown() override { std::filesystem::remove_all(folder_); }
+  int run(const std::vector<std::string>& arguments) {
+    out_.clear();
+    err_.clear();
+    return run_command_line(arguments, out_, err_);
+  }
+
+  static std::string read(const std::filesystem::path& path) {
+    std::ifstream in(path, std::ios::binary);
+    return std::string((std::istreambuf_iterator<char>(in)), {});
+  }
+
+  std::filesystem::path folder_;
+  std::string out_;
+  std::string err_;
+};
+
+TEST_F(CommandLine, RefusesBadUsage) {
+  const std::vector<std::string> bad[] = {
+      {},
+      {"bogus"},
+      {"check"},
+      {"check", "a", "b"},
+      {"check", "a", "-o", "x"},
+      {"-o"},
+      {"-D", "X"},
+      {"bogus", "--help"},
+      {"emit", "types", "-o", "x"},
+      {"emit", "types", "a", "b", "-o", "x"},
+      {"check", "--", "a", "-D"},
+      {"emit", "types", "a"},
+      {"emit", "bogus", "a", "-o", "x"},
+      {"emit", "types,bogus", "a", "-o", "x"},
+      {"emit", "types,", "a", "-o", "x"},
+      {"check", "a", "--bogus"},
+      {"check", "a", "--dialect", "1999"},
+      {"check", "a", "--dialect"},
+      {"check", "a", "-D"},
+      {"check", "a", "-D", "1"},
+      {"emit", "types", "a", "-o"},
+  };
+  for (const auto& arguments : bad) {
+    EXPECT_EQ(run(arguments), 2) << testing::PrintToString(arguments);
+    EXPECT_TRUE(err_.starts_with("qapic: error: ")) << err_;
+    EXPECT_NE(err_.find("--help"), std::string::npos);
+    EXPECT_EQ(out_, "");
+  }
+}
+
+TEST_F(CommandLine, HelpsAndTellsItsVersion) {
+  EXPECT_EQ(run({"--help"}), 0);
+  EXPECT_NE(out_.find("introspection"), std::string::npos);
+  EXPECT_EQ(run({"check", "--version"}), 0);
+  EXPECT_TRUE(out_.starts_with("qapic "));
+  for (const Subcommand* command : subcommands()) {
+    const std::string name(command->name);
+    EXPECT_EQ(run({"-h"}), 0);
+    EXPECT_NE(out_.find("qapic " + name), std::string::npos);
+    EXPECT_EQ(run({name, "--help"}), 0);
+    EXPECT_TRUE(out_.starts_with("Usage: qapic " + name));
+    for (const Option& option : command->options) {
+      EXPECT_NE(out_.find(option.name), std::string::npos) << option.name;
+    }
+    EXPECT_EQ(err_, "");
+  }
+}
+
+TEST_F(CommandLine, TheManualPageIsTheProgramsOwn) {
+  EXPECT_EQ(run({"--manual-page"}), 0);
+  EXPECT_EQ(out_, read(FIRN_SOURCE_DIR "/docs/man/qapic.1"))
+      << "make it anew: qapic --manual-page > docs/man/qapic.1";
+}
+
+TEST_F(CommandLine, TakesOptionsAnywhere) {
+  EXPECT_EQ(run({"-D", "HAVE_3D", "check", kGolden / "sample.json"}), 0) << err_;
+  EXPECT_EQ(run({"--dialect", "2011", "check", "--", kGolden / "contract-2011.json"}), 0) << err_;
+}
+
+TEST_F(CommandLine, ChecksFiles) {
+  EXPECT_EQ(run({"check", kGolden / "sample.json", "-D", "HAVE_3D", "-DHAVE_HIDING"}), 0) << err_;
+  EXPECT_EQ(run({"check", kGolden / "contract-2011.json", "--dialect=2011"}), 0) << err_;
+  EXPECT_EQ(run({"check", kGolden / "contract-2011.json"}), 1);
+  EXPECT_NE(err_.find("contract-2011.json:18:1: error: "), std::string::npos) << err_;
+  EXPECT_EQ(run({"check", folder_ / "missing.json"}), 1);
+  EXPECT_EQ(err_, "qapic: error: cannot read '" + (folder_ / "missing.json").string() +
+                      "': No such file or directory\n");
+}
+
+TEST_F(CommandLine, LeavesUnchangedFilesAlone) {
+  const std::filesystem::path out = folder_ / "x" / "y";
+  ASSERT_EQ(run({"emit", "types", kGolden / "sample.json", "-o", out}), 0) << err_;
+  EXPECT_TRUE(std::filesystem::exists(out / "types.h"));
+  EXPECT_FALSE(std::filesystem::exists(out / "codec.h"));
+  const auto past = std::filesystem::last_write_time(out / "types.h") - std::chrono::hours(1);
+  std::filesystem::last_write_time(out / "types.h", past);
+  std::filesystem::last_write_time(out / "types.cc", past);
+  std::ofstream(out / "types.cc", std::ios::app) << "changed";
+  ASSERT_EQ(run({"emit", "types,introspection", kGolden / "sample.json", "-o", out}), 0) << err_;
+  EXPECT_EQ(std::filesystem::last_write_time(out / "types.h"), past);
+  EXPECT_EQ(read(out / "types.cc").find("changed"), std::string::npos);
+  EXPECT_TRUE(std::filesystem::exists(out / "introspection.cc"));
+  std::ofstream(folder_ / "file") << "";
+  EXPECT_EQ(run({"emit", "types", kGolden / "sample.json", "-o", folder_ / "file" / "z"}), 1);
+  EXPECT_TRUE(err_.starts_with("qapic: error: cannot make folder")) << err_;
+}
+
+}  // namespace
+}  // namespace firn::qapi

@@ -1,0 +1,78 @@
+// qapic emit
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "qapi/backend.h"
+#include "qapi/compiler.h"
+#include "qapi/subcommand.h"
+
+namespace firn::qapi {
+namespace {
+
+constexpr Option kFolderOption = {"-o", "FOLDER", "where the files go; it is made if need be"};
+constexpr Option kOptions[] = {kFolderOption, kDefineOption, kDialectOption};
+
+// Takes `all`, or names with commas between them.
+base::Result<> choose(std::string_view names, std::vector<const Backend*>& chosen) {
+  if (names == "all") {
+    chosen.assign(backends().begin(), backends().end());
+    return {};
+  }
+  while (true) {
+    const size_t comma = names.find(',');
+    const std::string_view name = names.substr(0, comma);
+    const auto found = std::ranges::find(backends(), name, &Backend::name);
+    if (found == backends().end()) {
+      std::string known;
+      for (const Backend* backend : backends()) known += fmt::format("'{}', ", backend->name());
+      return base::fail(base::ErrorKind::kInvalidArgument,
+                        fmt::format("unknown back end '{}': known are {}'all'", name, known));
+    }
+    chosen.push_back(*found);
+    if (comma == std::string_view::npos) return {};
+    names.remove_prefix(comma + 1);
+  }
+}
+
+int run(const Arguments& arguments, std::string&, std::string& err) {
+  const auto options = check_options(arguments);
+  if (!options) return bad_usage(options.error().text(), err);
+  const auto folder = arguments.value(kFolderOption);
+  if (!folder) return bad_usage("'emit' needs -o FOLDER", err);
+  std::vector<const Backend*> chosen;
+  if (auto known = choose(arguments.operands[0], chosen); !known) {
+    return bad_usage(known.error().text(), err);
+  }
+  SourceManager sources;
+  Diagnostics diagnostics;
+  const Schema schema = compile(sources, arguments.operands[1], *options, diagnostics);
+  err += diagnostics.print();
+  if (!diagnostics.ok()) return kFailed;
+  Output output;
+  for (const Backend* backend : chosen) backend->emit(schema, output);
+  if (auto written = output.write(*folder); !written) {
+    err += fmt::format("qapic: error: {}\n", written.error().text());
+    return kFailed;
+  }
+  return kDone;
+}
+
+}  // namespace
+
+const Subcommand kEmitCommand = {
+    .name = "emit",
+    .usage = "BACKEND FILE -o FOLDER [options]",
+    .operand_count = 2,
+    .summary = "Write what a back end makes of a schema",
+    .details =
+        "Checks FILE as `check` does, then writes the back end's files into FOLDER. A file\n"
+        "that would not change is not touched, so that little is built again.\n"
+        "\n"
+        "BACKEND is `all`, or one or more names with commas between them.",
+    .options = kOptions,
+    .exit_status = "",
+    .run = run,
+};
+
+}  // namespace firn::qapi
