@@ -13,8 +13,11 @@ namespace firn::qapi {
 namespace {
 
 bool has_content(const std::filesystem::path& path, const std::string& text) {
+  std::error_code failed;
+  if (std::filesystem::file_size(path, failed) != text.size() || failed) return false;
   std::ifstream in(path, std::ios::binary);
-  return in && std::string((std::istreambuf_iterator<char>(in)), {}) == text;
+  std::string content(text.size(), '\0');
+  return in.read(content.data(), static_cast<std::streamsize>(content.size())) && content == text;
 }
 
 }  // namespace

@@ -424,7 +424,7 @@ class Checker {
       value.name = name->text;
       value.span = name->span;
       for (const EnumValue& other : type.values) {
-        if (cpp_enumerator(other.name) != cpp_enumerator(value.name)) continue;
+        if (cpp_member(other.name) != cpp_member(value.name)) continue;
         error(value.span, fmt::format("value '{}' collides with '{}'", value.name, other.name));
         diagnostics_.note(other.span, "which stands here");
       }

@@ -29,23 +29,8 @@ const Backend* released_backend();
 std::string file_head(const Schema& schema, const std::vector<std::string>& includes, bool header);
 std::string file_tail();
 
-// The C++ type that stands for a schema type: std::string, std::vector<X>, BlockdevOptions, ...
-std::string cpp_type(const Type& type);
-
 // Lines of `text` as comments, wrapped to 100 columns, each behind `indent` blanks.
 std::string comment(std::string_view text, size_t indent);
-
-// The module that a definition belongs to.
-const std::string& module_of(const SourceFile* file);
-
-// Enumerations, objects and alternates, without what the language builds in and without arrays.
-std::vector<const Type*> named_types(const Schema& schema, const SourceFile* only_file = nullptr);
-
-// Whether a member of this type, inside `owner`, has to be on the heap, since it contains `owner`.
-bool needs_box(const Type& owner, const Type& member_type);
-
-// Whether a value of this type can hold a member marked `secret`, at any depth.
-bool holds_secret(const Type& type);
 
 // "{{"a", "b"}}" for a table of features, or the name of the empty one.
 std::string feature_list(const Features& features);

@@ -2,6 +2,7 @@
 
 #include <set>
 
+#include "qapi/cpp_model.h"
 #include "qapi/emit.h"
 #include "qapi/names.h"
 
@@ -14,53 +15,46 @@ bool is_size(const Type& type) {
   return type.kind == TypeKind::kBuiltin && type.name == "size";
 }
 
-class CodecBackend final : public Backend {
+class CodecEmitter {
  public:
-  std::string_view name() const override { return "codec"; }
-  std::string_view summary() const override {
-    return "decoding and encoding: codec.h, codec_MODULE.cc";
-  }
+  explicit CodecEmitter(const Schema& schema) : schema_(schema), cpp_(schema) {}
 
-  void emit(const Schema& schema, Output& output) const override {
-    output.add("codec.h", header(schema));
-    for (const SourceFile* file : schema.files) {
-      output.add(fmt::format("codec_{}.cc", cpp_member(file->module)), source(schema, file));
-    }
-  }
+  const CppModel& cpp() const { return cpp_; }
 
- private:
-  static std::string header(const Schema& schema) {
+  std::string header() const {
     std::string out = file_head(
-        schema, {"<boost/json/fwd.hpp>", "", "\"api/decoder.h\"", "\"api/types.h\""}, true);
+        schema_, {"<boost/json/fwd.hpp>", "", "\"api/decoder.h\"", "\"api/types.h\""}, true);
     out +=
         "// A caller decodes with decode_as<T>(value, mode) of api/decoder.h. To use encode(), "
         "include\n"
         "// api/encoder.h as well: it brings boost's headers.\n\n";
-    for (const Type* type : named_types(schema)) {
+    for (const Type* type : cpp_.types()) {
       out += fmt::format("bool decode(Decoder& decoder, const JsonValue& value, {}& out);\n",
-                         type->name);
+                         cpp_.name(*type));
       if (type->kind == TypeKind::kObject) {
-        out += fmt::format("bool decode_members(ObjectReader& reader, {}& out);\n", type->name);
+        out +=
+            fmt::format("bool decode_members(ObjectReader& reader, {}& out);\n", cpp_.name(*type));
         out += fmt::format("void encode_members(boost::json::object& out, const {}& value);\n",
-                           type->name);
+                           cpp_.name(*type));
       }
-      if (holds_secret(*type)) {
-        out += fmt::format("void hide_secrets({}& value);\n", type->name);
+      if (cpp_.holds_secret(*type)) {
+        out += fmt::format("void hide_secrets({}& value);\n", cpp_.name(*type));
       }
       const bool by_value = type->kind == TypeKind::kEnum;
-      out += fmt::format("JsonValue encode({}{}{} value);\n", by_value ? "" : "const ", type->name,
-                         by_value ? "" : "&");
+      out += fmt::format("JsonValue encode({}{}{} value);\n", by_value ? "" : "const ",
+                         cpp_.name(*type), by_value ? "" : "&");
     }
     return out + "\n" + file_tail();
   }
 
-  static std::string source(const Schema& schema, const SourceFile* file) {
-    std::string out = file_head(schema,
+  std::string source(const SourceFile* file) const {
+    std::string out = file_head(schema_,
                                 {"<utility>", "", "\"api/encoder.h\"", "\"api/secrets.h\"",
                                  "\"base/check.h\"", "\"api/codec.h\""},
                                 false);
-    for (const Type* type : named_types(schema, file)) {
-      if (holds_secret(*type)) out += hide_secrets(*type);
+    for (const Type* type : cpp_.types()) {
+      if (type->file != file) continue;
+      if (cpp_.holds_secret(*type)) out += hide_secrets(*type);
       switch (type->kind) {
         case TypeKind::kEnum:
           out += enumeration(*type);
@@ -78,13 +72,14 @@ class CodecBackend final : public Backend {
     return out + file_tail();
   }
 
-  static std::string hide_secrets(const Type& type) {
-    std::string out = fmt::format("void hide_secrets({}& value) {{\n", type.name);
+ private:
+  std::string hide_secrets(const Type& type) const {
+    std::string out = fmt::format("void hide_secrets({}& value) {{\n", cpp_.name(type));
     for (const Member& member : type.members) {
       const std::string name = "value." + cpp_member(member.name);
       if (member.secret) {
         out += fmt::format("  hide_secret({});\n", name);
-      } else if (holds_secret(*member.type)) {
+      } else if (cpp_.holds_secret(*member.type)) {
         out += fmt::format("  hide_secrets({});\n", name);
       }
     }
@@ -96,7 +91,7 @@ class CodecBackend final : public Backend {
     }
     std::set<std::string> done;  // several branches may have one type
     for (const Type* branch : branches) {
-      if (!branch || !holds_secret(*branch)) continue;
+      if (!branch || !cpp_.holds_secret(*branch)) continue;
       const std::string stored =
           type.is_union() ? branch_type(type, *branch) : stored_type(*branch);
       if (!done.insert(stored).second) continue;
@@ -106,7 +101,7 @@ class CodecBackend final : public Backend {
     return out + "}\n";
   }
 
-  static std::string enumeration(const Type& type) {
+  std::string enumeration(const Type& type) const {
     return fmt::format(
         "bool decode(Decoder& decoder, const JsonValue& value, {0}& out) {{\n"
         "  const int index = decode_enum_index(decoder, value, enum_names(out));\n"
@@ -114,10 +109,10 @@ class CodecBackend final : public Backend {
         "  out = static_cast<{0}>(index);\n"
         "  return true;\n}}\n"
         "JsonValue encode({0} value) {{ return JsonValue(to_string(value)); }}\n\n",
-        type.name);
+        cpp_.name(type));
   }
 
-  static std::string object(const Type& type) {
+  std::string object(const Type& type) const {
     return fmt::format(
                "bool decode(Decoder& decoder, const JsonValue& value, {0}& out) {{\n"
                "  return decode_object(decoder, value, out);\n}}\n"
@@ -125,14 +120,14 @@ class CodecBackend final : public Backend {
                "  JsonObject out;\n  encode_members(out, value);\n  return "
                "JsonValue(std::move(out));\n"
                "}}\n",
-               type.name) +
+               cpp_.name(type)) +
            decode_members(type) + encode_members(type);
   }
 
-  static std::string decode_members(const Type& type) {
+  std::string decode_members(const Type& type) const {
     const bool empty = type.members.empty() && !type.is_union();
     std::string out = fmt::format("bool decode_members(ObjectReader&{}, {}&{}) {{\n",
-                                  empty ? "" : " reader", type.name, empty ? "" : " out");
+                                  empty ? "" : " reader", cpp_.name(type), empty ? "" : " out");
     for (const Member& member : type.members) {
       const std::string target = "out." + cpp_member(member.name);
       out += fmt::format("  if (!reader.{}(\"{}\", {})) return false;\n",
@@ -143,18 +138,19 @@ class CodecBackend final : public Backend {
     return out + "  return true;\n}\n";
   }
 
-  static std::string branch_type(const Type& owner, const Type& branch) {
-    return needs_box(owner, branch) ? "Boxed<" + branch.name + ">" : branch.name;
+  std::string branch_type(const Type& owner, const Type& branch) const {
+    return cpp_.needs_box(owner, branch) ? "Boxed<" + cpp_.name(branch) + ">" : cpp_.name(branch);
   }
 
-  static std::string decode_branches(const Type& type) {
+  std::string decode_branches(const Type& type) const {
     std::string out = fmt::format("  switch (out.{}) {{\n", cpp_member(type.tag->name));
     for (const Variant& variant : type.variants) {
-      out += fmt::format("    case {}::{}:\n", type.tag->type->name, cpp_enumerator(variant.name));
+      out += fmt::format("    case {}::{}:\n", cpp_.name(*type.tag->type),
+                         cpp_.enumerator(*type.tag->type, variant.name));
       if (!variant.type) {
         out += "      return true;\n";
       } else {
-        const bool boxed = needs_box(type, *variant.type);
+        const bool boxed = cpp_.needs_box(type, *variant.type);
         out += fmt::format("      return decode_members(reader, out.u.emplace<{}>(){});\n",
                            branch_type(type, *variant.type), boxed ? ".emplace()" : "");
       }
@@ -162,10 +158,10 @@ class CodecBackend final : public Backend {
     return out + "  }\n";
   }
 
-  static std::string encode_members(const Type& type) {
+  std::string encode_members(const Type& type) const {
     const bool empty = type.members.empty() && !type.is_union();
     std::string out = fmt::format("void encode_members(JsonObject&{}, const {}&{}) {{\n",
-                                  empty ? "" : " out", type.name, empty ? "" : " value");
+                                  empty ? "" : " out", cpp_.name(type), empty ? "" : " value");
     for (const Member& member : type.members) {
       out += fmt::format("  encode_member(out, \"{}\", value.{});\n", member.name,
                          cpp_member(member.name));
@@ -173,10 +169,10 @@ class CodecBackend final : public Backend {
     if (type.is_union()) {
       out += fmt::format("  switch (value.{}) {{\n", cpp_member(type.tag->name));
       for (const Variant& variant : type.variants) {
-        out +=
-            fmt::format("    case {}::{}:\n", type.tag->type->name, cpp_enumerator(variant.name));
+        out += fmt::format("    case {}::{}:\n", cpp_.name(*type.tag->type),
+                           cpp_.enumerator(*type.tag->type, variant.name));
         if (variant.type) {
-          const bool boxed = needs_box(type, *variant.type);
+          const bool boxed = cpp_.needs_box(type, *variant.type);
           const std::string stored = branch_type(type, *variant.type);
           out += fmt::format("      CHECK(std::holds_alternative<{}>(value.u));\n", stored);
           out += fmt::format("      encode_members(out, {}std::get<{}>(value.u));\n",
@@ -205,16 +201,16 @@ class CodecBackend final : public Backend {
     }
   }
 
-  static std::string stored_type(const Type& branch) {
-    const std::string cpp = cpp_type(branch);
+  std::string stored_type(const Type& branch) const {
+    const std::string cpp = cpp_.type(branch);
     return branch.kind == TypeKind::kObject ? "Boxed<" + cpp + ">" : cpp;
   }
 
-  static std::string decode_alternate(const Type& type) {
+  std::string decode_alternate(const Type& type) const {
     std::string out = fmt::format(
         "bool decode(Decoder& decoder, const JsonValue& value, {}& out) {{\n"
         "  switch (json_kind(value)) {{\n",
-        type.name);
+        cpp_.name(type));
     for (const Member& branch : type.own_members) {
       const std::string target = fmt::format("out.u.emplace<{}>()", stored_type(*branch.type));
       out += fmt::format("    case JsonKind::{}:\n", kind_of(*branch.type));
@@ -226,15 +222,34 @@ class CodecBackend final : public Backend {
     }
     return out +
            fmt::format("    default:\n      return decoder.fail_alternate(\"{}\");\n  }}\n}}\n",
-                       type.name);
+                       cpp_.name(type));
   }
 
-  static std::string encode_alternate(const Type& type) {
+  std::string encode_alternate(const Type& type) const {
     return fmt::format(
         "JsonValue encode(const {}& value) {{\n"
         "  return std::visit([](const auto& branch) {{ return encode(branch); }}, "
         "value.u);\n}}\n\n",
-        type.name);
+        cpp_.name(type));
+  }
+
+  const Schema& schema_;
+  const CppModel cpp_;
+};
+
+class CodecBackend final : public Backend {
+ public:
+  std::string_view name() const override { return "codec"; }
+  std::string_view summary() const override {
+    return "decoding and encoding: codec.h, codec_MODULE.cc";
+  }
+
+  void emit(const Schema& schema, Output& output) const override {
+    const CodecEmitter emitter(schema);
+    output.add("codec.h", emitter.header());
+    for (const SourceFile* file : schema.files) {
+      output.add(fmt::format("codec_{}.cc", emitter.cpp().module(file)), emitter.source(file));
+    }
   }
 };
 

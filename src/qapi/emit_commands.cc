@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 
+#include "qapi/cpp_model.h"
 #include "qapi/emit.h"
 #include "qapi/names.h"
 
@@ -15,32 +16,15 @@ std::vector<const Command*> commands_of(const Schema& schema, const SourceFile* 
   return out;
 }
 
-std::string result_type(const Command& command) {
-  if (!command.generate) return command.returns ? "JsonValue" : "void";
-  return command.returns ? cpp_type(*command.returns) : "void";
-}
-
-std::string class_name(const SourceFile* file) { return cpp_pascal(file->module) + "Commands"; }
-
-class CommandsBackend final : public Backend {
+class CommandsEmitter {
  public:
-  std::string_view name() const override { return "commands"; }
-  std::string_view summary() const override {
-    return "handler interfaces and the dispatch table: commands.h, commands.cc, commands_MODULE.cc";
-  }
+  explicit CommandsEmitter(const Schema& schema) : schema_(schema), cpp_(schema) {}
 
-  void emit(const Schema& schema, Output& output) const override {
-    output.add("commands.h", header(schema));
-    output.add("commands.cc", table(schema));
-    for (const SourceFile* file : schema.files) {
-      output.add(fmt::format("commands_{}.cc", cpp_member(file->module)), source(schema, file));
-    }
-  }
+  const CppModel& cpp() const { return cpp_; }
 
- private:
-  static std::string header(const Schema& schema) {
+  std::string header() const {
     std::string out =
-        file_head(schema,
+        file_head(schema_,
                   {"<span>", "<string_view>", "<vector>", "", "\"api/dispatch.h\"",
                    "\"async/task.h\"", "\"base/json.h\"", "\"base/result.h\"", "\"api/types.h\""},
                   true);
@@ -50,13 +34,14 @@ class CommandsBackend final : public Backend {
         "// handler runs on the loop that awaits the Task; its error becomes the command's "
         "answer.\n\n";
     std::string members;
-    for (const SourceFile* file : schema.files) {
-      const auto commands = commands_of(schema, file);
+    for (const SourceFile* file : schema_.files) {
+      const auto commands = commands_of(schema_, file);
       if (commands.empty()) continue;
-      out += fmt::format("class {0} {{\n public:\n  virtual ~{0}() = default;\n", class_name(file));
+      out += fmt::format("class {0} {{\n public:\n  virtual ~{0}() = default;\n",
+                         cpp_.handler_class(file));
       for (const Command* command : commands) out += declaration(*command);
       out += "};\n\n";
-      members += fmt::format("  {}* {} = nullptr;\n", class_name(file), cpp_member(file->module));
+      members += fmt::format("  {}* {} = nullptr;\n", cpp_.handler_class(file), cpp_.module(file));
     }
     out += "// Who serves which module. Commands of a module that nobody serves are unknown.\n";
     out += fmt::format("struct CommandHandlers {{\n{}}};\n\n", members);
@@ -68,31 +53,13 @@ class CommandsBackend final : public Backend {
     return out + file_tail();
   }
 
-  static std::string declaration(const Command& command) {
-    std::string out = "\n";
-    if (command.doc) out += comment(command.doc->body, 2);
-    const std::string result = result_type(command);
-    out += fmt::format("  virtual async::Task<base::Result<{}>> {}(",
-                       result == "void" ? "" : result, cpp_member(command.name));
-    if (command.arguments) {
-      out += command.generate ? command.arguments->name + " args" : "JsonValue args";
-    }
-    return out + ") = 0;\n";
-  }
-
-  // The function for CommandEntry::loggable.
-  static std::string loggable(const Command& command) {
-    if (!command.arguments) return "log_no_arguments";
-    return command.generate ? "log_" + cpp_member(command.name) : "log_raw_arguments";
-  }
-
-  static std::string table(const Schema& schema) {
+  std::string table() const {
     std::string out = file_head(
-        schema, {"\"api/commands.h\"", "", "<algorithm>", "", "\"api/command_support.h\""}, false);
+        schema_, {"\"api/commands.h\"", "", "<algorithm>", "", "\"api/command_support.h\""}, false);
     std::string rows;
     std::string features;
-    for (const auto& command : schema.commands) {
-      const std::string function = "run_" + cpp_member(command->name);
+    for (const auto& command : schema_.commands) {
+      const std::string function = "run_" + cpp_.method(*command);
       out += fmt::format(
           "async::Task<base::Result<JsonValue>> {}(const CommandHandlers& handlers,\n"
           "    JsonValue arguments);\n",
@@ -102,12 +69,12 @@ class CommandsBackend final : public Backend {
       }
       std::string list = "{}";
       if (!command->features.empty()) {
-        list = fmt::format("k{}Features", cpp_pascal(command->name));
+        list = "features_of_" + cpp_.method(*command);
         features += fmt::format("constexpr std::string_view {}[] = {{{}}};\n", list,
                                 feature_list(command->features));
       }
-      rows += fmt::format("    {{\"{}\", \"{}\", {}, {}, {}, {}, {}, {}, {}, {}}},\n",
-                          command->name, module_of(command->file), list, command->allow_oob,
+      rows += fmt::format("    {{\"{}\", {}, {}, {}, {}, {}, {}, {}, {}, {}}},\n", command->name,
+                          cpp_literal(command->file->module), list, command->allow_oob,
                           command->allow_preconfig, command->coroutine, command->success_response,
                           command->role, function, loggable(*command));
     }
@@ -128,35 +95,59 @@ class CommandsBackend final : public Backend {
     return out + file_tail();
   }
 
-  static std::string source(const Schema& schema, const SourceFile* file) {
+  std::string source(const SourceFile* file) const {
     std::string out = file_head(
-        schema,
+        schema_,
         {"<utility>", "", "\"api/command_support.h\"", "\"api/codec.h\"", "\"api/commands.h\""},
         false);
-    for (const Command* command : commands_of(schema, file)) {
-      out += runner(*command, cpp_member(file->module));
+    for (const Command* command : commands_of(schema_, file)) {
+      out += runner(*command, cpp_.module(file));
     }
     return out + file_tail();
   }
 
-  static std::string runner(const Command& command, const std::string& handler) {
+ private:
+  std::string declaration(const Command& command) const {
+    std::string out = "\n";
+    if (command.doc) out += comment(command.doc->body, 2);
+    const std::string result = result_type(command);
+    out += fmt::format("  virtual async::Task<base::Result<{}>> {}(",
+                       result == "void" ? "" : result, cpp_.method(command));
+    if (command.arguments) {
+      out += command.generate ? cpp_.name(*command.arguments) + " args" : "JsonValue args";
+    }
+    return out + ") = 0;\n";
+  }
+
+  std::string result_type(const Command& command) const {
+    if (!command.returns) return "void";
+    return command.generate ? cpp_.type(*command.returns) : "JsonValue";
+  }
+
+  // The function for CommandEntry::loggable.
+  std::string loggable(const Command& command) const {
+    if (!command.arguments) return "log_no_arguments";
+    return command.generate ? "log_" + cpp_.method(command) : "log_raw_arguments";
+  }
+
+  std::string runner(const Command& command, const std::string& handler) const {
     std::string out = fmt::format(
         "async::Task<base::Result<JsonValue>> run_{}(const CommandHandlers& handlers,\n"
         "    JsonValue arguments) {{\n"
         "  if (!handlers.{}) co_return unserved_command(\"{}\");\n",
-        cpp_member(command.name), handler, command.name);
+        cpp_.method(command), handler, command.name);
     std::string argument;
     if (!command.arguments) {
       out += "  CO_TRY(decode_no_arguments(arguments));\n";
     } else if (!command.generate) {
       argument = "std::move(arguments)";
     } else {
-      out +=
-          fmt::format("  {0} args = CO_TRY(decode_as<{0}>(arguments));\n", command.arguments->name);
+      out += fmt::format("  {0} args = CO_TRY(decode_as<{0}>(arguments));\n",
+                         cpp_.name(*command.arguments));
       argument = "std::move(args)";
     }
     const std::string call =
-        fmt::format("co_await handlers.{}->{}({})", handler, cpp_member(command.name), argument);
+        fmt::format("co_await handlers.{}->{}({})", handler, cpp_.method(command), argument);
     if (!command.returns) {
       out += fmt::format("  CO_TRY({});\n  co_return JsonValue(JsonObject());\n", call);
     } else if (!command.generate) {
@@ -173,8 +164,29 @@ class CommandsBackend final : public Backend {
                      "  if (!args) return JsonValue();\n"
                      "{}"
                      "  return encode(*args);\n}}\n\n",
-                     loggable(command), command.arguments->name, command.arguments->name,
-                     holds_secret(*command.arguments) ? "  hide_secrets(*args);\n" : "");
+                     loggable(command), cpp_.name(*command.arguments),
+                     cpp_.name(*command.arguments),
+                     cpp_.holds_secret(*command.arguments) ? "  hide_secrets(*args);\n" : "");
+  }
+
+  const Schema& schema_;
+  const CppModel cpp_;
+};
+
+class CommandsBackend final : public Backend {
+ public:
+  std::string_view name() const override { return "commands"; }
+  std::string_view summary() const override {
+    return "handler interfaces and the dispatch table: commands.h, commands.cc, commands_MODULE.cc";
+  }
+
+  void emit(const Schema& schema, Output& output) const override {
+    const CommandsEmitter emitter(schema);
+    output.add("commands.h", emitter.header());
+    output.add("commands.cc", emitter.table());
+    for (const SourceFile* file : schema.files) {
+      output.add(fmt::format("commands_{}.cc", emitter.cpp().module(file)), emitter.source(file));
+    }
   }
 };
 

@@ -1,7 +1,7 @@
 #include <fmt/format.h>
 
+#include "qapi/cpp_model.h"
 #include "qapi/emit.h"
-#include "qapi/names.h"
 
 namespace firn::qapi {
 
@@ -21,14 +21,15 @@ class EventsBackend final : public Backend {
         "// timestamp; an event without data has no `data`.\n\n";
     std::string source =
         file_head(schema, {"\"api/events.h\"", "", "\"api/encoder.h\"", "\"api/codec.h\""}, false);
+    const CppModel cpp(schema);
     std::string names;
     for (const auto& event : schema.events) {
-      const std::string type = cpp_pascal(event->name) + "Event";
+      const std::string type = cpp.event(*event);
       const bool own_struct = !event->data || !event->data->implicit;
       if (own_struct) {
         if (event->doc) header += comment(event->doc->body, 0);
         header += event->data
-                      ? fmt::format("struct {} {{\n  {} data;\n}};\n", type, event->data->name)
+                      ? fmt::format("struct {} {{\n  {} data;\n}};\n", type, cpp.name(*event->data))
                       : fmt::format("struct {} {{}};\n", type);
       } else if (event->doc) {
         header += comment(event->doc->body, 0);

@@ -2,6 +2,7 @@
 
 #include <set>
 
+#include "qapi/cpp_model.h"
 #include "qapi/emit.h"
 #include "qapi/names.h"
 
@@ -9,24 +10,17 @@ namespace firn::qapi {
 
 namespace {
 
-class TypesBackend final : public Backend {
+class TypesEmitter {
  public:
-  std::string_view name() const override { return "types"; }
-  std::string_view summary() const override { return "C++ types: types.h, types.cc"; }
+  explicit TypesEmitter(const Schema& schema) : schema_(schema), cpp_(schema) {}
 
-  void emit(const Schema& schema, Output& output) const override {
-    output.add("types.h", header(schema));
-    output.add("types.cc", source(schema));
-  }
-
- private:
-  static std::string header(const Schema& schema) {
+  std::string header() const {
     std::string out =
-        file_head(schema,
+        file_head(schema_,
                   {"<cstddef>", "<cstdint>", "<optional>", "<span>", "<string>", "<string_view>",
                    "<variant>", "<vector>", "", "\"api/any_value.h\"", "\"api/boxed.h\""},
                   true);
-    for (const Type* type : named_types(schema)) {
+    for (const Type* type : cpp_.types()) {
       if (type->kind == TypeKind::kEnum) out += enumeration(*type);
     }
     out +=
@@ -39,81 +33,65 @@ class TypesBackend final : public Backend {
         "  }\n"
         "  return std::nullopt;\n"
         "}\n\n";
-    for (const Type* type : named_types(schema)) {
-      if (type->kind != TypeKind::kEnum) out += fmt::format("struct {};\n", type->name);
+    for (const Type* type : cpp_.types()) {
+      if (type->kind != TypeKind::kEnum) out += fmt::format("struct {};\n", cpp_.name(*type));
     }
     out += "\n";
-    std::set<const Type*> done;
-    for (const Type* type : named_types(schema)) define(*type, done, out);
+    for (const Type* type : cpp_.definition_order()) {
+      out += type->kind == TypeKind::kAlternate ? alternate(*type) : object(*type);
+    }
     return out + file_tail();
   }
 
-  static std::string source(const Schema& schema) {
-    std::string out = file_head(schema, {"\"api/types.h\""}, false);
-    for (const Type* type : named_types(schema)) {
+  std::string source() const {
+    std::string out = file_head(schema_, {"\"api/types.h\""}, false);
+    for (const Type* type : cpp_.types()) {
       if (type->kind != TypeKind::kEnum) continue;
       std::string names;
       for (const EnumValue& value : type->values)
         names += fmt::format("\n      \"{}\",", value.name);
       if (type->values.empty()) {
         out += fmt::format("std::span<const std::string_view> enum_names({}) {{ return {{}}; }}\n",
-                           type->name);
+                           cpp_.name(*type));
       } else {
         out += fmt::format(
             "std::span<const std::string_view> enum_names({}) {{\n"
             "  static constexpr std::string_view kNames[] = {{{}\n  }};\n"
             "  return kNames;\n}}\n",
-            type->name, names);
+            cpp_.name(*type), names);
       }
       out += fmt::format(
           "std::string_view to_string({0} value) {{\n"
           "  const auto names = enum_names(value);\n"
           "  const auto index = static_cast<size_t>(value);\n"
           "  return index < names.size() ? names[index] : std::string_view();\n}}\n\n",
-          type->name);
+          cpp_.name(*type));
     }
     return out + file_tail();
   }
 
-  static std::string enumeration(const Type& type) {
+ private:
+  std::string enumeration(const Type& type) const {
     std::string out = type.doc ? comment(type.doc->body, 0) : "";
-    out += fmt::format("enum class {} : uint16_t {{\n", type.name);
+    out += fmt::format("enum class {} : uint16_t {{\n", cpp_.name(type));
     for (const EnumValue& value : type.values) {
       const DocPart* doc = type.doc ? type.doc->member(value.name) : nullptr;
       if (doc) out += comment(doc->text, 2);
-      out += fmt::format("  {},\n", cpp_enumerator(value.name));
+      out += fmt::format("  {},\n", cpp_.enumerator(type, value.name));
     }
     out += "};\n";
-    out += fmt::format("std::string_view to_string({} value);\n", type.name);
-    out += fmt::format("std::span<const std::string_view> enum_names({});\n\n", type.name);
+    out += fmt::format("std::string_view to_string({} value);\n", cpp_.name(type));
+    out += fmt::format("std::span<const std::string_view> enum_names({});\n\n", cpp_.name(type));
     return out;
   }
 
-  // What a type holds by value comes before it.
-  static void define(const Type& type, std::set<const Type*>& done, std::string& out) {
-    if (type.kind == TypeKind::kEnum || type.kind == TypeKind::kBuiltin) return;
-    if (type.kind == TypeKind::kArray) return;
-    if (!done.insert(&type).second) return;
-    if (type.kind == TypeKind::kAlternate) {
-      out += alternate(type);
-      return;
-    }
-    for (const Member& member : type.members) {
-      if (!needs_box(type, *member.type)) define(*member.type, done, out);
-    }
-    for (const Variant& variant : type.variants) {
-      if (variant.type && !needs_box(type, *variant.type)) define(*variant.type, done, out);
-    }
-    out += object(type);
-  }
-
-  static std::string object(const Type& type) {
+  std::string object(const Type& type) const {
     std::string out = type.doc && !type.implicit ? comment(type.doc->body, 0) : "";
-    out += fmt::format("struct {} {{\n", type.name);
+    out += fmt::format("struct {} {{\n", cpp_.name(type));
     for (const Member& member : type.members) {
       out += comment(member.doc, 2);
-      std::string cpp = cpp_type(*member.type);
-      if (needs_box(type, *member.type)) cpp = "Boxed<" + cpp + ">";
+      std::string cpp = cpp_.type(*member.type);
+      if (cpp_.needs_box(type, *member.type)) cpp = "Boxed<" + cpp + ">";
       const bool scalar = member.type->kind == TypeKind::kEnum ||
                           (member.type->kind == TypeKind::kBuiltin && member.type->name != "str" &&
                            member.type->name != "any");
@@ -128,8 +106,8 @@ class TypesBackend final : public Backend {
       std::set<const Type*> seen;
       for (const Variant& variant : type.variants) {
         if (!variant.type || !seen.insert(variant.type).second) continue;
-        std::string cpp = variant.type->name;
-        if (needs_box(type, *variant.type)) cpp = "Boxed<" + cpp + ">";
+        std::string cpp = cpp_.name(*variant.type);
+        if (cpp_.needs_box(type, *variant.type)) cpp = "Boxed<" + cpp + ">";
         branches += ",\n               " + cpp;
       }
       out +=
@@ -140,14 +118,14 @@ class TypesBackend final : public Backend {
     return out + "};\n\n";
   }
 
-  static std::string alternate(const Type& type) {
+  std::string alternate(const Type& type) const {
     std::string out = type.doc ? comment(type.doc->body, 0) : "";
-    out += fmt::format("struct {} {{\n", type.name);
+    out += fmt::format("struct {} {{\n", cpp_.name(type));
     std::string branches;
     std::string accessors;
     for (const Member& branch : type.own_members) {
       const bool boxed = branch.type->kind == TypeKind::kObject;
-      const std::string content = cpp_type(*branch.type);
+      const std::string content = cpp_.type(*branch.type);
       const std::string stored = boxed ? "Boxed<" + content + ">" : content;
       branches += (branches.empty() ? "" : ", ") + stored;
       accessors += fmt::format("  const {}* {}() const {{\n", content, cpp_member(branch.name));
@@ -163,6 +141,21 @@ class TypesBackend final : public Backend {
     out += fmt::format("  std::variant<{}> u;\n\n", branches);
     out += "  // Each is null unless the value is of its kind.\n";
     return out + accessors + "};\n\n";
+  }
+
+  const Schema& schema_;
+  const CppModel cpp_;
+};
+
+class TypesBackend final : public Backend {
+ public:
+  std::string_view name() const override { return "types"; }
+  std::string_view summary() const override { return "C++ types: types.h, types.cc"; }
+
+  void emit(const Schema& schema, Output& output) const override {
+    const TypesEmitter emitter(schema);
+    output.add("types.h", emitter.header());
+    output.add("types.cc", emitter.source());
   }
 };
 

@@ -4,6 +4,8 @@
 #include <cctype>
 #include <set>
 
+#include "base/json.h"
+
 namespace firn::qapi {
 
 namespace {
@@ -56,19 +58,29 @@ bool is_lower_name(std::string_view text) {
 
 std::string cpp_member(std::string_view name) {
   static const std::set<std::string_view> kKeywords = {
-      "alignas",  "alignof",  "and",     "asm",     "auto",      "bool",    "break",     "case",
-      "catch",    "char",     "class",   "compl",   "concept",   "const",   "constexpr", "continue",
-      "decltype", "default",  "delete",  "do",      "double",    "else",    "enum",      "explicit",
-      "export",   "extern",   "false",   "float",   "for",       "friend",  "goto",      "if",
-      "inline",   "int",      "long",    "mutable", "namespace", "new",     "noexcept",  "not",
-      "nullptr",  "operator", "or",      "private", "protected", "public",  "register",  "requires",
-      "return",   "short",    "signed",  "sizeof",  "static",    "struct",  "switch",    "template",
-      "this",     "throw",    "true",    "try",     "typedef",   "typeid",  "typename",  "union",
-      "unsigned", "using",    "virtual", "void",    "volatile",  "wchar_t", "while",     "xor",
-      "unix",     "linux",    "errno",   "stdin",   "stdout"};
-  std::string out(name);
-  std::replace(out.begin(), out.end(), '-', '_');
+      "alignas", "alignof", "and", "asm", "auto", "bool", "break", "case", "catch", "char", "class",
+      "compl", "concept", "const", "constexpr", "continue", "decltype", "default", "delete", "do",
+      "double", "else", "enum", "explicit", "export", "extern", "false", "float", "for", "friend",
+      "goto", "if", "inline", "int", "long", "mutable", "namespace", "new", "noexcept", "not",
+      "nullptr", "operator", "or", "private", "protected", "public", "register", "requires",
+      "return", "short", "signed", "sizeof", "static", "struct", "switch", "template", "this",
+      "throw", "true", "try", "typedef", "typeid", "typename", "union", "unsigned", "using",
+      "virtual", "void", "volatile", "wchar_t", "while", "xor", "bitand", "bitor", "and_eq",
+      "not_eq", "or_eq", "xor_eq", "char8_t", "char16_t", "char32_t", "consteval", "constinit",
+      "co_await", "co_return", "co_yield", "const_cast", "dynamic_cast", "reinterpret_cast",
+      "static_cast", "static_assert", "thread_local",
+      // Macros of the system's headers.
+      "unix", "linux", "i386", "errno", "stdin", "stdout", "stderr", "assert"};
+  std::string out = cpp_identifier(name);
   if (kKeywords.contains(out)) out += '_';
+  return out;
+}
+
+std::string cpp_identifier(std::string_view name) {
+  std::string out(name);
+  std::replace_if(
+      out.begin(), out.end(), [](char c) { return !upper(c) && !lower(c) && !digit(c); }, '_');
+  if (out.empty() || digit(out.front())) out.insert(out.begin(), '_');
   return out;
 }
 
@@ -77,7 +89,7 @@ std::string cpp_pascal(std::string_view name) {
   std::string out;
   bool start = true;
   for (char c : name) {
-    if (c == '-' || c == '_' || c == '.') {
+    if (!upper(c) && !lower(c) && !digit(c)) {
       start = true;
       continue;
     }
@@ -94,5 +106,11 @@ std::string cpp_pascal(std::string_view name) {
 }
 
 std::string cpp_enumerator(std::string_view name) { return "k" + cpp_pascal(name); }
+
+std::string cpp_literal(std::string_view text) {
+  std::string out;
+  base::append_json_string(out, text);
+  return out;
+}
 
 }  // namespace firn::qapi
