@@ -1,40 +1,91 @@
 #include "daemon/client_commands.h"
 
+#include <fmt/format.h>
+
 #include <boost/json/object.hpp>
 #include <utility>
 
 namespace firn::daemon {
 
 using async::Task;
+using base::ErrorKind;
+using base::fail;
 using base::JsonValue;
 using base::Result;
 
-namespace {
-
-Caller caller_of(std::string monitor, const async::Stream& stream) {
-  return {.monitor = std::move(monitor),
-          .peer = stream.peer_name(),
-          .credentials = stream.peer_credentials()};
+ClientCommands::ClientCommands(CommandContext& context, Caller caller, async::Stream& stream)
+    : context_(context),
+      caller_(std::move(caller)),
+      stream_(&stream),
+      control_(*this, context),
+      handlers_(context.handlers) {
+  handlers_.control = &control_;
+  context_.clients.push_back(this);
 }
 
-}  // namespace
-
-ClientCommands::ClientCommands(CommandContext& context, Caller caller, async::Stream* stream)
-    : caller_(std::move(caller)),
-      stream_(stream),
-      control_(*this, context.on_quit),
+ClientCommands::ClientCommands(CommandContext& context)
+    : context_(context),
+      caller_{.access = {.role = api::MonitorRole::kAdmin, .rule = ""}},
+      stream_(nullptr),
+      control_(*this, context),
       handlers_(context.handlers) {
   handlers_.control = &control_;
 }
 
+ClientCommands::~ClientCommands() { context_.clients.remove(this); }
+
 Task<Result<JsonValue>> ClientCommands::run(const api::CommandEntry& command,
                                             boost::json::object arguments) {
-  return command.run(handlers_, JsonValue(std::move(arguments)));
+  return call(command, std::move(arguments), CallPath::kHmp, std::nullopt);
 }
 
-CallingClient::CallingClient(CommandContext& context, std::string monitor,
+Task<Result<JsonValue>> ClientCommands::run_request(const api::CommandEntry& command,
+                                                    boost::json::object arguments,
+                                                    qmp::RequestInfo info) {
+  return call(command, std::move(arguments),
+              info.out_of_band ? CallPath::kOutOfBand : CallPath::kQmp, std::move(info.id));
+}
+
+Task<Result<JsonValue>> ClientCommands::call(const api::CommandEntry& command, JsonValue arguments,
+                                             CallPath path, std::optional<JsonValue> id) {
+  const bool refused = role_needed(command) > *caller_.access.role;
+  const bool recorded = stream_ != nullptr && context_.audit != nullptr;
+  if (!refused && (!recorded || !changes_something(command))) {
+    co_return co_await command.run(handlers_, std::move(arguments));
+  }
+  std::optional<base::Error> why;
+  if (refused) why = refusal(command, caller_.access, caller_.monitor);
+  if (recorded) {
+    AuditRecord record(context_.next_record++, caller_, command, arguments, path, id);
+    if (!why) {
+      co_return co_await run_recorded(command, std::move(arguments), std::move(record));
+    }
+    // Waiting for it holds back a client that tries and tries.
+    std::string line = record.refused_line(*why);
+    auto written = co_await context_.audit->write(line);
+    if (!written) context_.audit->post(std::move(line), false);
+  }
+  co_return fail(*std::move(why));
+}
+
+Task<Result<JsonValue>> ClientCommands::run_recorded(const api::CommandEntry& command,
+                                                     JsonValue arguments, AuditRecord record) {
+  auto written = co_await context_.audit->write(record.begin_line());
+  if (!written) {
+    base::Error why(written.error().kind(),
+                    fmt::format("The command {} is refused, since the audit log can't be written: "
+                                "{}",
+                                command.name, written.error().text()));
+    context_.audit->post(record.refused_line(why), false);
+    co_return fail(std::move(why));
+  }
+  auto result = co_await command.run(handlers_, std::move(arguments));
+  context_.audit->post(record.end_line(result), true);
+  co_return result;
+}
+
+CallingClient::CallingClient(CommandContext& context, Caller caller,
                              std::unique_ptr<async::Stream> stream, const Make& make)
-    : commands_(context, caller_of(std::move(monitor), *stream), stream.get()),
-      client_(make(std::move(stream), commands_)) {}
+    : commands_(context, std::move(caller), *stream), client_(make(std::move(stream), commands_)) {}
 
 }  // namespace firn::daemon

@@ -1,46 +1,56 @@
 // ClientCommands: the commands as one client of a monitor sees them.
 //
-// Each client has a set of its own, so that a handler can know who calls: modules whose commands
-// depend on the client have a handler object here; the other modules point at the daemon's. To give
-// a module such a handler: derive it from the module's generated class, make it a member of
-// ClientCommands, and point `handlers_` at it in the constructor.
+// Each client has a set of its own, which knows who calls: it holds the client to its role, records
+// what it changes in the audit log, and has handlers of its own for those modules whose commands
+// depend on the client; the other modules point at the daemon's handlers. To give a module such a
+// handler: derive it from the module's generated class, make it a member of ClientCommands, and
+// point `handlers_` at it in the constructor.
 //
 // Belongs to the control loop.
 #pragma once
 
+#include <cstdint>
 #include <functional>
+#include <list>
 #include <memory>
-#include <optional>
 #include <string>
+#include <vector>
 
 #include "api/commands.h"
 #include "async/socket.h"
 #include "async/task.h"
 #include "base/result.h"
+#include "daemon/audit_log.h"
+#include "daemon/audit_record.h"
 #include "daemon/handlers.h"
 #include "qmp/client.h"
 #include "qmp/commands.h"
 
 namespace firn::daemon {
 
+class ClientCommands;
+
 // What all clients share. Outlives them.
 struct CommandContext {
   api::CommandHandlers handlers;  // the daemon's; set before the first client comes
   std::function<void()> on_quit;  // ControlHandlers' on_quit
-};
-
-// Who gives commands.
-struct Caller {
-  std::string monitor;                                // the monitor's id; empty: the daemon itself
-  std::string peer;                                   // Stream::peer_name()
-  std::optional<async::PeerCredentials> credentials;  // none: not a unix socket
+  // query-monitors as the client of `self` sees it.
+  std::function<std::vector<api::MonitorInfo>(const ClientCommands& self)> describe_monitors;
+  AuditLog* audit = nullptr;  // null: nothing is recorded
+  uint64_t next_record = 1;
+  std::list<const ClientCommands*> clients;  // those that are connected, in order of coming
 };
 
 class ClientCommands final : public qmp::Commands {
  public:
-  // `stream` is the client's connection, null for the daemon itself. It may be used as long as
-  // commands run; it ends before this does.
-  ClientCommands(CommandContext& context, Caller caller, async::Stream* stream);
+  // A client's. `stream` is its connection; it may be used as long as commands run, and ends before
+  // this does.
+  ClientCommands(CommandContext& context, Caller caller, async::Stream& stream);
+  // The daemon's own: nothing is refused or recorded.
+  explicit ClientCommands(CommandContext& context);
+  ~ClientCommands() override;
+  ClientCommands(const ClientCommands&) = delete;
+  ClientCommands& operator=(const ClientCommands&) = delete;
 
   const Caller& caller() const { return caller_; }
   // The client's connection; null for the daemon itself. For the handlers of single clients.
@@ -49,10 +59,24 @@ class ClientCommands final : public qmp::Commands {
   const api::CommandEntry* find(std::string_view name) const override {
     return api::find_command(name);
   }
+  // A command that a line of the human monitor stands for.
   async::Task<base::Result<base::JsonValue>> run(const api::CommandEntry& command,
                                                  boost::json::object arguments) override;
+  // One of QMP.
+  async::Task<base::Result<base::JsonValue>> run_request(const api::CommandEntry& command,
+                                                         boost::json::object arguments,
+                                                         qmp::RequestInfo info) override;
 
  private:
+  async::Task<base::Result<base::JsonValue>> call(const api::CommandEntry& command,
+                                                  base::JsonValue arguments, CallPath path,
+                                                  std::optional<base::JsonValue> id);
+  // Runs it between two lines of the log.
+  async::Task<base::Result<base::JsonValue>> run_recorded(const api::CommandEntry& command,
+                                                          base::JsonValue arguments,
+                                                          AuditRecord record);
+
+  CommandContext& context_;
   Caller caller_;
   async::Stream* stream_;
   ControlHandlers control_;  // human-monitor-command runs its line by this client's commands
@@ -65,7 +89,7 @@ class CallingClient final : public qmp::Client {
   // `make` is called once, with commands that outlive the client it gives.
   using Make =
       std::function<std::unique_ptr<qmp::Client>(std::unique_ptr<async::Stream>, qmp::Commands&)>;
-  CallingClient(CommandContext& context, std::string monitor, std::unique_ptr<async::Stream> stream,
+  CallingClient(CommandContext& context, Caller caller, std::unique_ptr<async::Stream> stream,
                 const Make& make);
 
   async::Task<void> run() override { return client_->run(); }

@@ -6,10 +6,13 @@
 #include <array>
 #include <boost/json/object.hpp>
 #include <chrono>
+#include <filesystem>
+#include <system_error>
 #include <utility>
 
 #include "api/codec.h"
 #include "api/keyval.h"
+#include "daemon/audit_record.h"
 #include "daemon/chardev.h"
 #include "drivers/file/file_driver.h"
 #include "drivers/null/null_driver.h"
@@ -42,6 +45,19 @@ constexpr auto kOtherObjects = std::to_array<std::string_view>(
      "secret", "secret_keyring", "thread-context", "throttle-group", "tls-cipher-suites",
      "tls-creds-anon", "tls-creds-psk", "tls-creds-x509"});
 
+// Null if there is to be none.
+Result<std::unique_ptr<AuditLog>> open_audit(const Options& options) {
+  if (!options.audit) return nullptr;
+  const std::string shown = fmt::format("--audit {}", *options.audit);
+  auto audit = TRY_CONTEXT(decode_option<api::AuditOptions>(*options.audit, "file"), shown);
+  // The working directory changes when the daemon goes to the background.
+  std::error_code error;
+  std::string path = std::filesystem::absolute(audit.file, error).string();
+  if (error) path = audit.file;
+  auto file = TRY_CONTEXT(AuditFile::open(std::move(path), audit.sync.value_or(false)), shown);
+  return std::make_unique<AuditLog>(std::move(file));
+}
+
 Result<api::ObjectOptions> decode_object_option(const std::string& text) {
   api::InputMode mode;
   JsonValue value = TRY(api::parse_option(text, "qom-type", mode));
@@ -72,11 +88,14 @@ Result<std::unique_ptr<Daemon>> Daemon::create(async::Runtime& runtime, const Op
   auto state = std::make_unique<block::NullStateStore>();
   auto graph = TRY(block::Graph::create(runtime, make_registry(), *state));
   if (options.plain_overlays) graph->overlay_defaults.erase("qcow2");
-  return std::unique_ptr<Daemon>(new Daemon(std::move(state), std::move(graph)));
+  auto audit = TRY(open_audit(options));
+  return std::unique_ptr<Daemon>(new Daemon(std::move(state), std::move(graph), std::move(audit)));
 }
 
-Daemon::Daemon(std::unique_ptr<block::StateStore> state, std::unique_ptr<block::Graph> graph)
-    : state_(std::move(state)),
+Daemon::Daemon(std::unique_ptr<block::StateStore> state, std::unique_ptr<block::Graph> graph,
+               std::unique_ptr<AuditLog> audit)
+    : audit_(std::move(audit)),
+      state_(std::move(state)),
       graph_(std::move(graph)),
       exports_(*graph_, events_),
       block_handlers_(*graph_, events_),
@@ -87,8 +106,12 @@ Daemon::Daemon(std::unique_ptr<block::StateStore> state, std::unique_ptr<block::
                             .block_export = &export_handlers_,
                             .block_device = &device_handlers_,
                             .qom = &object_handlers_},
-               .on_quit = [this] { ask_to_end(); }},
-      commands_(context_, Caller(), nullptr),
+               .on_quit = [this] { ask_to_end(); },
+               .describe_monitors =
+                   [this](const ClientCommands& self) { return monitors_.describe(self); },
+               .audit = audit_.get(),
+               .clients = {}},
+      commands_(context_),
       monitors_(context_, events_) {}
 
 Daemon::~Daemon() = default;
@@ -96,6 +119,11 @@ Daemon::~Daemon() = default;
 void Daemon::ask_to_end() {
   startup_.cancel();
   end_.set();
+}
+
+Task<Result<>> Daemon::start_audit() {
+  if (audit_ == nullptr) co_return Result<>();
+  co_return co_await audit_->write(audit_start_line());
 }
 
 Task<Result<>> Daemon::carry_out(Option option) {
@@ -135,6 +163,10 @@ Task<Result<>> Daemon::stop() {
   co_await exports_.close();
   auto closed = co_await graph_->close();
   co_await monitors_.close();
+  if (audit_ != nullptr) {
+    audit_->post(audit_stop_line(), true);
+    co_await audit_->close();
+  }
   co_return closed;
 }
 

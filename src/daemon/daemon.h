@@ -10,6 +10,7 @@
 #include "base/result.h"
 #include "block/graph.h"
 #include "block/state_store.h"
+#include "daemon/audit_log.h"
 #include "daemon/client_commands.h"
 #include "daemon/exports.h"
 #include "daemon/handlers.h"
@@ -26,10 +27,14 @@ block::Registry make_registry();
 // Belongs to the control loop.
 class Daemon final {
  public:
-  // Errors: those of Graph::create.
+  // Errors: those of Graph::create, and of opening the audit log.
   static base::Result<std::unique_ptr<Daemon>> create(async::Runtime& runtime,
                                                       const Options& options);
   ~Daemon();  // stopped
+
+  // Begins the audit log, if there is one. Called before the first carry_out(). An error is the
+  // end.
+  async::Task<base::Result<>> start_audit();
 
   // Carries one option of the command line out. Errors are complete: "--blockdev TEXT: ...".
   async::Task<base::Result<>> carry_out(Option option);
@@ -43,14 +48,17 @@ class Daemon final {
   async::Task<void> wait_for_end() { return end_.wait(); }
   bool end_is_asked() const { return end_.is_set(); }
 
-  // In order: no more commands, exports closed, images flushed and closed, monitors closed. Called
-  // once, after carry_out has returned. The first error of closing an image.
+  // In order: no more commands, exports closed, images flushed and closed, monitors closed, the
+  // audit log written. Called once, after carry_out has returned. The first error of closing an
+  // image.
   async::Task<base::Result<>> stop();
 
  private:
-  Daemon(std::unique_ptr<block::StateStore> state, std::unique_ptr<block::Graph> graph);
+  Daemon(std::unique_ptr<block::StateStore> state, std::unique_ptr<block::Graph> graph,
+         std::unique_ptr<AuditLog> audit);
   async::Task<base::Result<>> run_action(const Option& option);
 
+  std::unique_ptr<AuditLog> audit_;  // null without --audit
   std::unique_ptr<block::StateStore> state_;
   std::unique_ptr<block::Graph> graph_;
   async::Event end_;

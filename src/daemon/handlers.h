@@ -5,14 +5,12 @@
 // All belong to the control loop. What they refer to outlives them.
 #pragma once
 
-#include <functional>
 #include <string>
 #include <vector>
 
 #include "api/commands.h"
 #include "block/graph.h"
 #include "daemon/exports.h"
-#include "qmp/commands.h"
 #include "qmp/events.h"
 
 namespace firn::daemon {
@@ -75,12 +73,16 @@ class ObjectHandlers final : public api::QomCommands {
   block::Graph& graph_;
 };
 
+class ClientCommands;
+struct CommandContext;
+
+// One for each client: `commands` are its own.
 class ControlHandlers final : public api::ControlCommands {
  public:
-  // `on_quit` is called once for each quit command; it only notes the wish. `commands` is what
-  // the human monitor's lines are carried out by.
-  ControlHandlers(qmp::Commands& commands, std::function<void()> on_quit)
-      : commands_(commands), on_quit_(std::move(on_quit)) {}
+  // The context's on_quit is called once for each quit command; it only notes the wish. `commands`
+  // is what the human monitor's lines are carried out by.
+  ControlHandlers(ClientCommands& commands, CommandContext& context)
+      : commands_(commands), context_(context) {}
 
   async::Task<base::Result<>> qmp_capabilities(api::QmpCapabilitiesArgs args) override;
   async::Task<base::Result<api::VersionInfo>> query_version() override;
@@ -89,10 +91,11 @@ class ControlHandlers final : public api::ControlCommands {
   async::Task<base::Result<std::string>> human_monitor_command(
       api::HumanMonitorCommandArgs args) override;
   async::Task<base::Result<base::JsonValue>> query_qmp_schema() override;
+  async::Task<base::Result<std::vector<api::MonitorInfo>>> query_monitors() override;
 
  private:
-  qmp::Commands& commands_;
-  std::function<void()> on_quit_;
+  ClientCommands& commands_;
+  CommandContext& context_;
 };
 
 // The version that clients are told: QEMU's, whose behaviour this is, and ours beside it.

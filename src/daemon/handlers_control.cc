@@ -5,6 +5,7 @@
 
 #include "api/introspection.h"
 #include "base/version.h"
+#include "daemon/client_commands.h"
 #include "daemon/handlers.h"
 #include "daemon/unsupported.h"
 #include "qmp/hmp.h"
@@ -39,7 +40,7 @@ Task<Result<std::vector<api::CommandInfo>>> ControlHandlers::query_commands() {
 }
 
 Task<Result<>> ControlHandlers::quit() {
-  on_quit_();
+  context_.on_quit();
   co_return Result<>();
 }
 
@@ -59,6 +60,10 @@ Task<Result<std::string>> ControlHandlers::human_monitor_command(
 
 Task<Result<base::JsonValue>> ControlHandlers::query_qmp_schema() {
   co_return api::introspection();
+}
+
+Task<Result<std::vector<api::MonitorInfo>>> ControlHandlers::query_monitors() {
+  co_return context_.describe_monitors(commands_);
 }
 
 }  // namespace firn::daemon

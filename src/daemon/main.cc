@@ -34,6 +34,7 @@ Task<void> end_on_signals(async::SignalSource& signals, Daemon& daemon) {
 // From the first action to "startup is complete".
 Task<Result<>> start(Daemon& daemon, const Options& options, Background* background,
                      std::unique_ptr<Pidfile>& pidfile) {
+  CO_TRY(co_await daemon.start_audit());
   for (const Option& action : options.actions) {
     CO_TRY(co_await daemon.carry_out(action));
     if (daemon.end_is_asked()) co_return Result<>();

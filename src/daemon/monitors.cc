@@ -9,9 +9,14 @@
 #include "api/codec.h"
 #include "api/encoder.h"
 #include "async/scope.h"
+#include "base/log.h"
 #include "base/version.h"
+#include "daemon/access.h"
+#include "daemon/audit_record.h"
 #include "daemon/handlers.h"
+#include "daemon/rejected_client.h"
 #include "qmp/hmp_session.h"
+#include "qmp/message.h"
 #include "qmp/session.h"
 
 namespace firn::daemon {
@@ -38,6 +43,20 @@ Task<Result<>> Monitors::add_chardev(ChardevSpec spec, async::CancelToken cancel
 
 namespace {
 
+api::MonitorClientInfo describe(const Caller& caller, bool self) {
+  api::MonitorClientInfo info;
+  info.self = self;
+  info.peer = caller.peer;
+  if (caller.credentials) {
+    info.pid = caller.credentials->pid;
+    info.uid = caller.credentials->uid;
+    info.gid = caller.credentials->gid;
+  }
+  info.role = *caller.access.role;
+  info.rule = caller.access.rule;
+  return info;
+}
+
 // Clients of what `options` describe, as `commands` are theirs.
 CallingClient::Make client_maker(const api::MonitorOptions& options, qmp::EventHub& events) {
   if (options.mode == api::MonitorMode::kReadline) {
@@ -56,12 +75,34 @@ CallingClient::Make client_maker(const api::MonitorOptions& options, qmp::EventH
   };
 }
 
+// What a client without access gets: a greeting, since QMP's clients wait for one, and an error
+// that they take for the answer to their first request.
+std::string rejection(const api::MonitorOptions& options, std::string why) {
+  if (options.mode == api::MonitorMode::kReadline) return why + "\r\n";
+  const bool pretty = options.pretty.value_or(false);
+  const base::Error error(ErrorKind::kPermission, std::move(why));
+  return qmp::print_line(qmp::make_greeting(api::encode(version_info())), pretty) +
+         qmp::print_line(qmp::make_error_reply(error, std::nullopt, api::ErrorDialect::kClasses),
+                         pretty);
+}
+
 }  // namespace
 
-qmp::ClientFactory Monitors::client_factory(const api::MonitorOptions& options) {
-  std::string id = options.id.value_or(options.chardev);
-  return [this, id, make = client_maker(options, events_)](std::unique_ptr<async::Stream> stream) {
-    return std::make_unique<CallingClient>(context_, id, std::move(stream), make);
+qmp::ClientFactory Monitors::client_factory(std::string id, const api::MonitorOptions& options) {
+  return [this, id, options, make = client_maker(options, events_)](
+             std::unique_ptr<async::Stream> stream) -> std::unique_ptr<qmp::Client> {
+    Caller caller{.monitor = id,
+                  .peer = stream->peer_name(),
+                  .credentials = stream->peer_credentials(),
+                  .access = {}};
+    caller.access = access_of(options, caller.credentials);
+    if (caller.access.role) {
+      return std::make_unique<CallingClient>(context_, std::move(caller), std::move(stream), make);
+    }
+    std::string why = no_access_text(caller.access, id, caller.credentials);
+    base::log_warning(why);
+    if (context_.audit != nullptr) context_.audit->post(audit_rejected_line(caller, why), false);
+    return std::make_unique<RejectedClient>(std::move(stream), rejection(options, std::move(why)));
   };
 }
 
@@ -74,23 +115,41 @@ Result<> Monitors::add_monitor(const api::MonitorOptions& options) {
   if (chardev.has_monitor) {
     return fail(ErrorKind::kBusy, fmt::format("Device '{}' is in use", options.chardev));
   }
+  TRY(check_access_options(options));
   chardev.has_monitor = true;
-  auto monitor =
-      std::make_unique<qmp::Monitor>(options.id.value_or(options.chardev), client_factory(options));
+  const std::string id = options.id.value_or(options.chardev);
+  auto monitor = std::make_unique<qmp::Monitor>(id, client_factory(id, options));
   if (chardev.stream != nullptr) monitor->serve(std::move(chardev.stream));
   if (chardev.listener != nullptr) monitor->serve_all(std::move(chardev.listener));
-  monitors_.push_back(std::move(monitor));
+  monitors_.push_back({.id = id, .options = options, .monitor = std::move(monitor)});
   return {};
+}
+
+std::vector<api::MonitorInfo> Monitors::describe(const ClientCommands& self) const {
+  std::vector<api::MonitorInfo> list;
+  for (const Entry& entry : monitors_) {
+    api::MonitorInfo& info = list.emplace_back();
+    info.id = entry.id;
+    info.mode = entry.options.mode.value_or(api::MonitorMode::kControl);
+    info.chardev = entry.options.chardev;
+    info.role = default_access(entry.options);
+    for (const ClientCommands* client : context_.clients) {
+      const Caller& caller = client->caller();
+      if (caller.monitor == entry.id)
+        info.clients.push_back(daemon::describe(caller, client == &self));
+    }
+  }
+  return list;
 }
 
 Task<void> Monitors::drain(async::Duration patience) {
   async::TaskScope scope;
-  for (auto& monitor : monitors_) scope.spawn(monitor->drain(patience));
+  for (Entry& entry : monitors_) scope.spawn(entry.monitor->drain(patience));
   co_await scope.join();
 }
 
 Task<void> Monitors::close() {
-  for (auto& monitor : monitors_) co_await monitor->close();
+  for (Entry& entry : monitors_) co_await entry.monitor->close();
   monitors_.clear();
   chardevs_.clear();
 }

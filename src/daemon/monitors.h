@@ -27,20 +27,29 @@ class Monitors final {
 
   // Errors: "Duplicate ID 'c' for chardev", and those of open_chardev.
   async::Task<base::Result<>> add_chardev(ChardevSpec spec, async::CancelToken cancel);
-  // Serves clients from then on. Errors: `chardev "c" not found`, "Device 'c' is in use".
+  // Serves clients from then on. Errors: `chardev "c" not found`, "Device 'c' is in use", and
+  // those of check_access_options.
   base::Result<> add_monitor(const api::MonitorOptions& options);
+
+  // The monitors and their clients, for query-monitors.
+  std::vector<api::MonitorInfo> describe(const ClientCommands& self) const;
 
   // As qmp::Monitor's, for all of them beside each other.
   async::Task<void> drain(async::Duration patience);
   async::Task<void> close();
 
  private:
-  qmp::ClientFactory client_factory(const api::MonitorOptions& options);
+  struct Entry {
+    std::string id;
+    api::MonitorOptions options;
+    std::unique_ptr<qmp::Monitor> monitor;
+  };
+  qmp::ClientFactory client_factory(std::string id, const api::MonitorOptions& options);
 
   CommandContext& context_;
   qmp::EventHub& events_;
   std::map<std::string, std::unique_ptr<Chardev>, std::less<>> chardevs_;
-  std::vector<std::unique_ptr<qmp::Monitor>> monitors_;
+  std::vector<Entry> monitors_;
 };
 
 }  // namespace firn::daemon

@@ -21,6 +21,7 @@ enum class Action : uint8_t {
   kVersion,
   kDaemonize,
   kPidfile,
+  kAudit,
   kCompat,
   kTrace,
 };
@@ -34,7 +35,7 @@ struct OptionRow {
   std::string_view help;  // as it stands in --help
 };
 
-constexpr std::array<OptionRow, 13> kOptions = {{
+constexpr std::array<OptionRow, 14> kOptions = {{
     {"help",
      'h',
      false,
@@ -47,6 +48,14 @@ constexpr std::array<OptionRow, 13> kOptions = {{
      Action::kVersion,
      {},
      "  -V, --version          output version information and exit\n\n"},
+    {"audit",
+     0,
+     true,
+     Action::kAudit,
+     {},
+     "  --audit [file=]<path>[,sync=on|off]\n"
+     "                         append a line of JSON for each command that changes\n"
+     "                         something, with who gave it, and for each refusal\n\n"},
     {"blockdev", 0, true, Action::kRun, OptionKind::kBlockdev,
      "  --blockdev [driver=]<driver>[,node-name=<N>][,discard=ignore|unmap]\n"
      "             [,cache.direct=on|off][,cache.no-flush=on|off]\n"
@@ -91,10 +100,12 @@ constexpr std::array<OptionRow, 13> kOptions = {{
      "                         --nbd-server)\n\n"},
     {"monitor", 0, true, Action::kRun, OptionKind::kMonitor,
      "  --monitor [chardev=]<id>[,mode=control|readline][,pretty=on|off]\n"
-     "            [,errors=classes|qemu]\n"
+     "            [,errors=classes|qemu][,role=none|viewer|operator|admin]\n"
+     "            [,peers.<i>.uid=<uid>][,peers.<i>.gid=<gid>][,peers.<i>.role=<role>]\n"
      "                         configure a monitor: QMP (control), or lines for\n"
      "                         people (readline); errors=qemu gives the error\n"
-     "                         classes of qemu-storage-daemon\n\n"},
+     "                         classes of qemu-storage-daemon; role is what clients\n"
+     "                         may do that no peers entry fits\n\n"},
     {"nbd-server", 0, true, Action::kRun, OptionKind::kNbdServer,
      "  --nbd-server addr.type=inet,addr.host=<host>,addr.port=<port>\n"
      "               [,max-connections=<n>]\n"
@@ -225,6 +236,12 @@ Result<> apply(Options& options, Given given) {
       if (error) options.pidfile = *given.argument;
       return {};
     }
+    case Action::kAudit:
+      if (options.audit) {
+        return fail(ErrorKind::kInvalidArgument, "--audit can be given once only");
+      }
+      options.audit = *std::move(given.argument);
+      return {};
     case Action::kCompat:
       return set_compat(options, *given.argument);
     case Action::kTrace:

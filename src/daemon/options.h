@@ -39,6 +39,7 @@ struct Options {
   std::vector<Option> actions;  // in their order
   bool daemonize = false;
   std::optional<std::string> pidfile;  // absolute: daemonizing changes the directory
+  std::optional<std::string> audit;    // --audit's argument
   bool plain_overlays = false;         // --compat overlay=plain
   // Set: print this on standard output and exit with success (help, version).
   std::optional<std::string> print_and_exit;
