@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "qapi/emit.h"
+#include "qapi/emit_client.h"
 
 namespace firn::qapi {
 
@@ -50,11 +51,18 @@ base::Result<> Output::write(const std::string& folder) const {
 }
 
 std::span<const Backend* const> backends() {
+  // clang-format off
   static const Backend* const kAll[] = {
-      types_backend(),    codec_backend(),         commands_backend(),
-      events_backend(),   introspection_backend(), introspection_json_backend(),
+      types_backend(),
+      codec_backend(),
+      commands_backend(),
+      events_backend(),
+      introspection_backend(),
+      introspection_json_backend(),
       released_backend(),
+      python_backend(),
   };
+  // clang-format on
   return kAll;
 }
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, ClassVar, Generic, Self, TypeVar, overload
 
-from .values import ClientError, Member, ProtocolError, Struct, decode_any, decode_int, encode
+from .values import ClientError, Member, ProtocolError, Struct, decode_raw, decode_int, encode
 
 T = TypeVar("T")
 E = TypeVar("E", bound="Event")
@@ -388,7 +388,7 @@ class BaseClient:
         Arguments are named as in QMP. With oob=True it runs at once, before what other calls wait
         for; the server has to have the capability `oob`, and the command has to allow it.
         """
-        return await self._execute(command, arguments or {}, decode_any, oob=oob)
+        return await self._execute(command, arguments or {}, {}, decode_raw, oob=oob)
 
     @overload
     def listen(self, *, where: Callable[[Event], bool] | None = None,
@@ -416,10 +416,11 @@ class BaseClient:
         if stream in self._streams:
             self._streams.remove(stream)
 
-    async def _execute(self, command: str, arguments: Mapping[str, Any],
-                       decode: Callable[[object], T], *, oob: bool = False,
-                       more: Mapping[str, Any] | None = None) -> T:
-        call = self._send(command, {**arguments, **(more or {})}, oob)
+    async def _execute(self, command: str, required: Mapping[str, Any],
+                       optional: Mapping[str, Any], decode: Callable[[object], T], *,
+                       oob: bool = False) -> T:
+        """`optional` has the arguments that are absent where they are None."""
+        call = self._send(command, {**required, **_present(optional)}, oob)
         try:
             await self._drain()
             reply = await call.reply
@@ -432,9 +433,10 @@ class BaseClient:
             error.path = f"{command}.return{error.path}"
             raise
 
-    async def _execute_without_reply(self, command: str, arguments: Mapping[str, Any]) -> None:
+    async def _execute_without_reply(self, command: str, required: Mapping[str, Any],
+                                     optional: Mapping[str, Any]) -> None:
         """For commands that answer errors only: returns when the server has had time for one."""
-        call = self._send(command, arguments, False)
+        call = self._send(command, {**required, **_present(optional)}, False)
         try:
             async with asyncio.timeout(_NO_REPLY_GRACE_S):
                 await self._drain()
@@ -566,6 +568,10 @@ def _again(error: ClientError, command: str = "") -> ClientError:
     if isinstance(error, ProtocolError):
         return ProtocolError(text)
     return ConnectionLost(text)
+
+
+def _present(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in arguments.items() if value is not None}
 
 
 def _keep_alive(writer: asyncio.StreamWriter) -> None:

@@ -97,6 +97,11 @@ def decode_null(value: object) -> Null:
 
 
 def decode_any(value: object) -> Any:
+    """NULL for null, so that it is something else than an absent member; what is inside stays."""
+    return NULL if value is None else value
+
+
+def decode_raw(value: object) -> Any:
     return value
 
 

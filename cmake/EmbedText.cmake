@@ -1,0 +1,15 @@
+# Makes a C++ source with texts in it, run as a script by firn_embed:
+#   cmake -DOUT=a.cc -DNAMESPACE=firn::x -DSYMBOL=kName -DFOLDER=... "-DFILES=a.py;b.py" -P EmbedText.cmake
+set(text "// Made from ${FILES}. Changes belong there.\n")
+string(APPEND text "#include <string_view>\n\nnamespace ${NAMESPACE} {\n\n")
+foreach(file IN LISTS FILES)
+  file(READ "${FOLDER}/${file}" content)
+  string(FIND "${content}" ")embedded\"" found)
+  if(NOT found EQUAL -1)
+    message(FATAL_ERROR "${file}: it has the text that ends a C++ literal here")
+  endif()
+  string(MAKE_C_IDENTIFIER "${file}" symbol)
+  string(APPEND text "extern const std::string_view ${SYMBOL}_${symbol} = R\"embedded(${content})embedded\";\n\n")
+endforeach()
+string(APPEND text "}  // namespace ${NAMESPACE}\n")
+file(WRITE "${OUT}" "${text}")
