@@ -254,6 +254,12 @@ std::optional<PeerCredentials> PosixStream::peer_credentials() const {
                          peer_groups(receive_.fd)};
 }
 
+bool PosixStream::peer_is_gone() const {
+  // Of a pipe, the end that we write to tells (POLLERR).
+  pollfd state{.fd = send_.fd, .events = 0, .revents = 0};
+  return closed_ || (::poll(&state, 1, 0) == 1 && (state.revents & (POLLHUP | POLLERR)) != 0);
+}
+
 void PosixStream::move_to(KernelLoop& loop) {
   CHECK(receive_.op == nullptr && send_.op == nullptr);
   loop_ = &loop;

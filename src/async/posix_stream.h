@@ -23,6 +23,7 @@ class PosixStream final : public Stream {
   void shutdown_send() override;
   void close() override;
   std::optional<PeerCredentials> peer_credentials() const override;
+  bool peer_is_gone() const override;
   std::string peer_name() const override { return peer_name_; }
 
   // The stream lives on `loop` from now on. Nothing may be in flight.

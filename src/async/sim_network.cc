@@ -232,6 +232,7 @@ class SimStream final : public Stream {
   std::optional<PeerCredentials> peer_credentials() const override {
     return connection_->credentials[1 - side_];
   }
+  bool peer_is_gone() const override { return closed_ || connection_->pipe(side_).unread; }
   std::string peer_name() const override { return connection_->names[1 - side_]; }
 
  private:

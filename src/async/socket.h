@@ -85,6 +85,9 @@ class Stream {
 
   // None for what is no unix socket.
   virtual std::optional<PeerCredentials> peer_credentials() const = 0;
+  // Whether the peer is known to have left. One that only stopped sending is still there; over TCP
+  // the two look the same until something is sent.
+  virtual bool peer_is_gone() const { return false; }
   // For logs: "unix:/run/x.sock", "127.0.0.1:53422", "stdio".
   virtual std::string peer_name() const = 0;
 

@@ -420,6 +420,11 @@ Task<void> use_addresses(std::string path) {
     ::getgroups(static_cast<int>(groups.size()), groups.data());
     EXPECT_EQ(peer->groups, groups);
     EXPECT_EQ(pair.server->peer_name(), "unix:" + path);
+    EXPECT_FALSE(pair.server->peer_is_gone());
+    pair.client->shutdown_send();
+    EXPECT_FALSE(pair.server->peer_is_gone());
+    pair.client->close();
+    EXPECT_TRUE(pair.server->peer_is_gone());
   }
   {
     Pair pair = co_await connect_pair(SocketAddress::of_inet("127.0.0.1", "0"));

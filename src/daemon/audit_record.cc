@@ -106,11 +106,12 @@ JsonValue AuditRecord::error_object(const base::Error& error) const {
 
 std::string AuditRecord::begin_line() const { return base::print_json(with_event("begin")); }
 
-std::string AuditRecord::end_line(const base::Result<JsonValue>& result) const {
+std::string AuditRecord::end_line(const base::Result<JsonValue>& result, bool client_gone) const {
   JsonValue line = with_event("end");
   json::object& object = line.get_object();
   object["outcome"] = result ? "ok" : "error";
   if (!result) object["error"] = error_object(result.error());
+  if (client_gone) object["client"] = "gone";
   const async::Duration lasted = async::Loop::current().now() - began_;
   object["duration_us"] = std::chrono::duration_cast<std::chrono::microseconds>(lasted).count();
   return base::print_json(line);
@@ -123,11 +124,12 @@ std::string AuditRecord::refused_line(const base::Error& error) const {
   return base::print_json(line);
 }
 
-std::string audit_rejected_line(const Caller& caller, std::string_view text) {
+std::string audit_rejected_line(const Caller& caller, std::string_view text, uint64_t unrecorded) {
   json::object line = stamped("rejected");
   line["monitor"] = caller.monitor;
   line["peer"] = peer_object(caller);
   line["error"] = json::object{{"class", "GenericError"}, {"desc", text}};
+  if (unrecorded != 0) line["unrecorded"] = unrecorded;
   return base::print_json(line);
 }
 

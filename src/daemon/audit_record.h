@@ -38,8 +38,8 @@ class AuditRecord final {
 
   // "begin": it is about to run.
   std::string begin_line() const;
-  // "end": it has run; how, and for how long.
-  std::string end_line(const base::Result<base::JsonValue>& result) const;
+  // "end": it has run; how, for how long, and whether the client has left before the answer.
+  std::string end_line(const base::Result<base::JsonValue>& result, bool client_gone) const;
   // "refused": it has not run, since the caller's role forbids it or the log can't be written.
   std::string refused_line(const base::Error& error) const;
 
@@ -52,8 +52,8 @@ class AuditRecord final {
   async::TimePoint began_;
 };
 
-// "rejected": a client that has no access.
-std::string audit_rejected_line(const Caller& caller, std::string_view text);
+// "rejected": a client that has no access; `unrecorded` more before it got no line.
+std::string audit_rejected_line(const Caller& caller, std::string_view text, uint64_t unrecorded);
 // "start" and "stop" of the daemon.
 std::string audit_start_line();
 std::string audit_stop_line();

@@ -80,7 +80,7 @@ Task<Result<JsonValue>> ClientCommands::run_recorded(const api::CommandEntry& co
     co_return fail(std::move(why));
   }
   auto result = co_await command.run(handlers_, std::move(arguments));
-  context_.audit->post(record.end_line(result), true);
+  context_.audit->post(record.end_line(result, stream_->peer_is_gone()), true);
   co_return result;
 }
 

@@ -23,6 +23,7 @@
 #include "daemon/audit_log.h"
 #include "daemon/audit_record.h"
 #include "daemon/handlers.h"
+#include "daemon/rejected_client.h"
 #include "qmp/client.h"
 #include "qmp/commands.h"
 
@@ -38,6 +39,7 @@ struct CommandContext {
   std::function<std::vector<api::MonitorInfo>(const ClientCommands& self)> describe_monitors;
   AuditLog* audit = nullptr;  // null: nothing is recorded
   uint64_t next_record = 1;
+  RejectionMeter rejections;
   std::list<const ClientCommands*> clients;  // those that are connected, in order of coming
 };
 

@@ -37,7 +37,9 @@ class NoStream final : public async::Stream {
   void shutdown_send() override {}
   void close() override {}
   std::optional<async::PeerCredentials> peer_credentials() const override { return std::nullopt; }
+  bool peer_is_gone() const override { return gone; }
   std::string peer_name() const override { return "test"; }
+  bool gone = false;
 
  protected:
   bool start(async::StreamOp& op) override {
@@ -211,6 +213,8 @@ TEST_F(ClientCommandsTest, RecordsWhatChangesSomething) {
     EXPECT_TRUE(co_await ask(client, "human-monitor-command", "{'command-line': 'quit'}"));
     EXPECT_TRUE(co_await ask(admin, "human-monitor-command", "{'command-line': 'quit'}"));
     EXPECT_EQ(test.quits_, 1);
+    test.stream_.gone = true;
+    EXPECT_TRUE(co_await ask(admin, "quit"));
   });
   const std::string head =
       R"("monitor": "m", "peer": {"name": "test", "pid": 5, "uid": 1000, "gid": 100}, )"
@@ -241,6 +245,11 @@ TEST_F(ClientCommandsTest, RecordsWhatChangesSomething) {
           R"("via": "hmp", "command": "quit", "arguments": {}})",
       R"({"event": "end", "number": 5, )" + admin_head +
           R"("via": "hmp", "command": "quit", "arguments": {}, "outcome": "ok"})",
+      R"({"event": "begin", "number": 6, )" + admin_head +
+          R"("via": "qmp", "command": "quit", "arguments": {}})",
+      R"({"event": "end", "number": 6, )" + admin_head +
+          R"("via": "qmp", "command": "quit", "arguments": {}, "outcome": "ok", )" +
+          R"("client": "gone"})",
   };
   EXPECT_EQ(log_lines(), expected);
 }
@@ -276,6 +285,17 @@ TEST_F(ClientCommandsTest, WithoutALogNothingChanges) {
   EXPECT_TRUE(lines[0].starts_with(R"({"event": "refused", "number": 1)")) << lines[0];
   EXPECT_TRUE(lines[1].starts_with(R"({"event": "begin", "number": 2)")) << lines[1];
   EXPECT_TRUE(lines[2].starts_with(R"({"event": "end", "number": 2)")) << lines[2];
+}
+
+TEST(RejectionMeter, TellsSomeOfMany) {
+  RejectionMeter meter;
+  async::TimePoint now;
+  int told = 0;
+  for (int i = 0; i < 1000; ++i) told += meter.count(now) ? 1 : 0;
+  EXPECT_EQ(told, RejectionMeter::kMaxPerSecond);
+  EXPECT_EQ(meter.count(now + std::chrono::milliseconds(999)), std::nullopt);
+  EXPECT_EQ(meter.count(now + std::chrono::seconds(1)), 991u);
+  EXPECT_EQ(meter.count(now + std::chrono::seconds(1)), 0u);
 }
 
 TEST_F(ClientCommandsTest, HugeArgumentsAreLeftOut) {

@@ -100,8 +100,12 @@ qmp::ClientFactory Monitors::client_factory(std::string id, const api::MonitorOp
       return std::make_unique<CallingClient>(context_, std::move(caller), std::move(stream), make);
     }
     std::string why = no_access_text(caller.access, id, caller.credentials);
-    base::log_warning(why);
-    if (context_.audit != nullptr) context_.audit->post(audit_rejected_line(caller, why), false);
+    if (auto untold = context_.rejections.count(async::Loop::current().now())) {
+      base::log_warning(why);
+      if (context_.audit != nullptr) {
+        context_.audit->post(audit_rejected_line(caller, why, *untold), false);
+      }
+    }
     return std::make_unique<RejectedClient>(std::move(stream), rejection(options, std::move(why)));
   };
 }
