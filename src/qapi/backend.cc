@@ -61,6 +61,10 @@ std::span<const Backend* const> backends() {
       introspection_json_backend(),
       released_backend(),
       python_backend(),
+      html_backend(),
+      markdown_backend(),
+      man_backend(),
+      json_schema_backend(),
   };
   // clang-format on
   return kAll;

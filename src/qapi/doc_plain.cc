@@ -156,6 +156,7 @@ class PlainWriter {
   }
 
   std::string example(const Block& example, size_t width) const {
+    if (example.name.empty()) return hang(without_newline(example.literal), "    ");
     std::string title = to_plain_text(example.text);
     title = fill("Example" + (title.empty() ? "" : ": " + title), width) + ":\n\n";
     if (!example.blocks.empty()) return title + hang(blocks(example.blocks, width - 2), "  ");

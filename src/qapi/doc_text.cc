@@ -282,7 +282,7 @@ class BlockParser {
   }
 
   Block example(Lines content) const {
-    Block block{.kind = BlockKind::kExample};
+    Block block{.kind = BlockKind::kExample, .name = "example"};
     bool annotated = false;
     for (const auto& [name, value] : take_options(content)) {
       if (name == "annotated") annotated = true;
@@ -522,7 +522,7 @@ Blocks parse_doc_section(const DocPart& section) {
       return line.text.ends_with("::") || parse_directive(line.text);
     });
     if (!marked_up) {
-      return {{.kind = BlockKind::kExample, .literal = literal_of(lines)}};
+      return {{.kind = BlockKind::kExample, .name = "example", .literal = literal_of(lines)}};
     }
   }
   Blocks blocks = parse_doc_text(section.text);

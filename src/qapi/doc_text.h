@@ -43,7 +43,8 @@ enum class BlockKind : uint8_t {
   kLiteral,         // literal, language
   kTable,           // rows
   kNote,            // name (note, caution, ...), text (the title, may be empty), blocks
-  kExample,         // QMP traffic: text (the title), literal; or blocks, if it is annotated
+  kExample,         // QMP traffic: text (the title), literal; or blocks, if it is annotated; name
+                    // is "example" where it is announced as one
 };
 
 struct Block;
@@ -58,7 +59,7 @@ struct Block {
   Inlines text;
   int level = 0;  // 1 is the highest
   int first_number = 1;
-  std::string name;      // of the directive that made a kNote, in lower case
+  std::string name;      // of the directive that made a kNote, in lower case; kExample
   std::string language;  // of a kLiteral; empty: unknown
   std::string literal;   // lines, each closed by a newline
   std::vector<ListItem> items;

@@ -123,11 +123,11 @@ TEST(DocText, KnowsDirectives) {
 
 TEST(DocText, KnowsExamples) {
   EXPECT_EQ(text(".. qmp-example::\n\n   -> { 'a':\n        1 }\n   <- { }\n"),
-            "example(-> { 'a':\n     1 }\n<- { }\n)");
+            "example/example(-> { 'a':\n     1 }\n<- { }\n)");
   EXPECT_EQ(text(".. qmp-example::\n   :title: The @t\n\n   -> { }\n"),
-            "example(The M<t>-> { }\n)");
+            "example/example(The M<t>-> { }\n)");
   EXPECT_EQ(text(".. qmp-example::\n   :annotated:\n\n   First::\n\n     -> { }\n\n   - x\n"),
-            "example(p(First:) example(-> { }\n) ul([p(x)]))");
+            "example/example(p(First:) example(-> { }\n) ul([p(x)]))");
   EXPECT_EQ(text("-> { 'a':\n     1 }\n\n<- {\n}\n\nend"),
             "example(-> { 'a':\n     1 }\n\n<- {\n}\n) p(end)");
 }
@@ -157,7 +157,8 @@ TEST(DocText, KnowsOldSections) {
     part.text = std::move(text);
     return show(parse_doc_section(part));
   };
-  EXPECT_EQ(section("Example", "-> { }\n\ntext\n\n<- { }"), "example(-> { }\n\ntext\n\n<- { }\n)");
+  EXPECT_EQ(section("Example", "-> { }\n\ntext\n\n<- { }"),
+            "example/example(-> { }\n\ntext\n\n<- { }\n)");
   EXPECT_EQ(section("Examples", "As so::\n\n  -> { }"), "p(As so:) example(-> { }\n)");
   EXPECT_EQ(section("Notes", "1. a\n2. b"), "note/note(ol1([p(a)][p(b)]))");
   EXPECT_EQ(section("Returns", "@X"), "p(M<X>)");

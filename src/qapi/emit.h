@@ -24,6 +24,12 @@ const Backend* introspection_backend();
 const Backend* introspection_json_backend();
 // released.json: the same with the width of integers, which `qapic compat` compares too.
 const Backend* released_backend();
+// NAME-qmp-ref.html, index.md and MODULE.md, NAME-qmp-ref.7: the reference manual.
+const Backend* html_backend();
+const Backend* markdown_backend();
+const Backend* man_backend();
+// NAME.schema.json: the messages in JSON Schema.
+const Backend* json_schema_backend();
 
 // "// Made by qapic from firn.json. ..." and the opening of the namespace, with these includes.
 std::string file_head(const Schema& schema, const std::vector<std::string>& includes, bool header);

@@ -109,6 +109,7 @@ struct Entity {
 };
 
 struct Schema {
+  std::string name;  // what manuals call it; empty: the first file's module
   std::vector<const SourceFile*> files;
   std::vector<std::unique_ptr<Doc>> docs;
   std::vector<std::unique_ptr<Type>> types;  // built-in, explicit, implicit

@@ -11,7 +11,10 @@ namespace firn::qapi {
 namespace {
 
 constexpr Option kFolderOption = {"-o", "FOLDER", "where the files go; it is made if need be"};
-constexpr Option kOptions[] = {kFolderOption, kDefineOption, kDialectOption};
+constexpr Option kNameOption = {
+    "--name", "NAME",
+    "what manuals call the program, and their files; the default is\nFILE's name"};
+constexpr Option kOptions[] = {kFolderOption, kNameOption, kDefineOption, kDialectOption};
 
 // Takes `all`, or names with commas between them.
 base::Result<> choose(std::string_view names, std::vector<const Backend*>& chosen) {
@@ -40,15 +43,18 @@ int run(const Arguments& arguments, std::string&, std::string& err) {
   if (!options) return bad_usage(options.error().text(), err);
   const auto folder = arguments.value(kFolderOption);
   if (!folder) return bad_usage("'emit' needs -o FOLDER", err);
+  const std::string name = arguments.value(kNameOption).value_or("");
+  if (name.contains('/')) return bad_usage("--name needs a name without '/'", err);
   std::vector<const Backend*> chosen;
   if (auto known = choose(arguments.operands[0], chosen); !known) {
     return bad_usage(known.error().text(), err);
   }
   SourceManager sources;
   Diagnostics diagnostics;
-  const Schema schema = compile(sources, arguments.operands[1], *options, diagnostics);
+  Schema schema = compile(sources, arguments.operands[1], *options, diagnostics);
   err += diagnostics.print();
   if (!diagnostics.ok()) return kFailed;
+  schema.name = name;
   Output output;
   for (const Backend* backend : chosen) backend->emit(schema, output);
   if (auto written = output.write(*folder); !written) {
