@@ -40,6 +40,7 @@ struct Plan {
   std::string monitor;
   std::string nbd_socket;
   std::string nbd_tcp;  // "HOST:PORT" instead of the socket, or empty
+  std::string audit;    // the audit log, or empty
   bool block_device = false;
   bool read_only = false;
 };
@@ -68,6 +69,7 @@ Task<Result<Plan>> make_plan(std::vector<std::string> arguments) {
                                                  {"socket"},
                                                  {"nbd-socket"},
                                                  {"tcp"},
+                                                 {"audit"},
                                                  {"read-only", 'r', false}},
                                                 arguments));
   if (options.operands().size() != 1) {
@@ -90,6 +92,7 @@ Task<Result<Plan>> make_plan(std::vector<std::string> arguments) {
   if (!options.has("socket") || (!options.has("nbd-socket") && plan.nbd_tcp.empty())) {
     CO_TRY(co_await make_runtime_directory());
   }
+  plan.audit = options.value("audit");
   plan.monitor = options.value("socket", monitor_path(plan.name));
   plan.nbd_socket = options.value("nbd-socket", export_path(plan.name));
   if (co_await QmpClient::connect(plan.monitor)) {
@@ -124,7 +127,7 @@ Result<std::vector<std::string>> daemon_arguments(const Plan& plan) {
     server = fmt::format("addr.type=inet,addr.host={},addr.port={}",
                          quoted(plan.nbd_tcp.substr(0, colon)), plan.nbd_tcp.substr(colon + 1));
   }
-  return std::vector<std::string>{
+  std::vector<std::string> arguments = {
       "firnd",
       "--blockdev",
       fmt::format(
@@ -144,6 +147,10 @@ Result<std::vector<std::string>> daemon_arguments(const Plan& plan) {
       "--monitor",
       "chardev=qmp",
   };
+  if (!plan.audit.empty()) {
+    arguments.insert(arguments.end(), {"--audit", "file=" + quoted(plan.audit)});
+  }
+  return arguments;
 }
 
 std::string attach_text(const Plan& plan) {
@@ -241,6 +248,7 @@ const Command kServeCommand = {
         "  --nbd-socket PATH    the NBD server's unix socket (default: NAME.nbd in the\n"
         "                       runtime directory)\n"
         "  --socket PATH        the QMP monitor's unix socket (default: NAME.qmp there)\n"
+        "  --audit FILE         record there who changes what, by lines of JSON\n"
         "\n"
         "A disk whose first bytes name no format is raw. A guest can write a format's mark into\n"
         "a raw disk: give --format raw for disks of guests that you do not trust.\n"

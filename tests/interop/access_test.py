@@ -272,6 +272,28 @@ class AuditTest(AccessCase):
         self.assertEqual({"c"}, {line["arguments"]["id"] for line in self.lines("end")})
         self.assertNotIn(b"\0", self.audit.read_bytes())
 
+    def test_in_the_background(self):
+        # A relative path is the starting directory's, after a rotation too.
+        path = self.folder / "c.sock"
+        run(firn_test.daemon_path(), "--audit", "audit.log", "--daemonize",
+            "--chardev", f"socket,id=c,path={path},server=on,wait=off", "--monitor", "c",
+            cwd=self.folder)
+        pid = self.lines("start")[0]["pid"]
+        try:
+            self.audit.rename(self.folder / "old")
+            with Qmp(path) as client:
+                attempt(client, "block-device-del", id="a")
+                client.execute("quit")
+                with self.assertRaises(ConnectionError):
+                    while True:
+                        client.read_message()
+            self.wait_for_lines("stop", 1)
+        except BaseException:
+            os.kill(pid, signal.SIGKILL)
+            raise
+        self.assertEqual(["block-device-del", "quit"],
+                         [line["command"] for line in self.lines("end")])
+
     def test_a_crash_loses_nothing_that_began(self):
         daemon, path = self.start_with()
         with Qmp(path) as client:

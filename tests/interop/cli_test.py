@@ -104,7 +104,8 @@ class CliTest(firn_test.Case):
         self.end(server)
 
     def test_qmp(self):
-        server, _ = self.serve_disk(self.image(size=SIZE))
+        audit = self.folder / "audit,log"
+        server, _ = self.serve_disk(self.image(size=SIZE), "--audit", str(audit))
         version = json.loads(self.firn("qmp", "query-version").stdout)
         self.assertIn("qemu", version)
         self.firn("qmp", "block_resize", "device=vda", f"size={2 * SIZE}")
@@ -114,6 +115,8 @@ class CliTest(firn_test.Case):
         self.assertNotEqual(0, failed.returncode)
         self.assertIn("no-such-command", failed.stdout)
         self.end(server)
+        commands = [json.loads(line).get("command") for line in audit.read_text().splitlines()]
+        self.assertEqual([None, "block_resize", "block_resize", None], commands)
 
     def test_errors_say_what_to_do(self):
         for arguments, texts in (
