@@ -44,7 +44,7 @@ void cut_after(std::string& text, size_t at) {
 }
 
 void hide_in_uris(std::string& text) {
-  constexpr std::string_view kMark = "://";
+  constexpr std::string_view kMark = "//";
   const size_t mark = text.find(kMark);
   if (mark == std::string::npos) return;
   const size_t authority = mark + kMark.size();

@@ -28,6 +28,7 @@ TEST(HideCredentials, LeavesPlainTextAlone) {
 TEST(HideCredentials, HidesThemInUris) {
   EXPECT_EQ(hide_credentials("nbd://user:pw@host/x"), "nbd://***@host/x");
   EXPECT_EQ(hide_credentials("https://user:p@s/s'w\"o rd@host/x"), "https://***@host/x");
+  EXPECT_EQ(hide_credentials("nbd:x, then //user:pw@host/y"), "nbd:x, then //***@host/y");
   EXPECT_EQ(hide_credentials("https://host/x?X-Signature=abc"), "https://host/x?***");
   EXPECT_EQ(hide_credentials("https://u:p@host/x?t=1#abc"), "https://***@host/x?***");
   EXPECT_EQ(hide_credentials("Could not open 'ssh://u:p@h/x': no route"),
