@@ -128,9 +128,9 @@ class ClientCommandsTest : public testing::Test {
   int quits_ = 0;
 };
 
-// The schema's files as they are, without its compiler: each command and its role.
-std::map<std::string, std::string> roles_of_schema() {
-  std::map<std::string, std::string> roles;
+// The definitions of the schema's files as they are, without its compiler.
+std::vector<json::object> schema_definitions() {
+  std::vector<json::object> definitions;
   for (const auto& entry : std::filesystem::directory_iterator(FIRN_SOURCE_DIR "/schema")) {
     std::ifstream file(entry.path());
     std::string text;
@@ -142,13 +142,21 @@ std::map<std::string, std::string> roles_of_schema() {
     while (auto value = parser.next(rest)) {
       EXPECT_TRUE(*value) << entry.path();
       if (!*value || !(*value)->is_object()) break;  // an introspection is a list
-      const json::object& definition = (*value)->get_object();
-      const JsonValue* name = definition.if_contains("command");
-      if (name == nullptr) continue;
-      const JsonValue* role = definition.if_contains("role");
-      std::string& needed = roles[std::string(name->get_string())];
-      needed = role != nullptr ? std::string(role->get_string()) : "admin";
+      definitions.push_back(std::move((*value)->get_object()));
     }
+  }
+  return definitions;
+}
+
+// Each command and its role.
+std::map<std::string, std::string> roles_of_schema() {
+  std::map<std::string, std::string> roles;
+  for (const json::object& definition : schema_definitions()) {
+    const JsonValue* name = definition.if_contains("command");
+    if (name == nullptr) continue;
+    const JsonValue* role = definition.if_contains("role");
+    std::string& needed = roles[std::string(name->get_string())];
+    needed = role != nullptr ? std::string(role->get_string()) : "admin";
   }
   return roles;
 }
@@ -189,6 +197,26 @@ TEST_F(ClientCommandsTest, LooksAreForEverybodyAndNothingElseIs) {
                        command.name == "human-monitor-command";
     EXPECT_EQ(changes_something(command), !looks) << command.name;
   }
+}
+
+// What a command may do, `transaction` must not do for somebody who may not give that command.
+TEST_F(ClientCommandsTest, TransactionsAreNoWayAroundRoles) {
+  const api::CommandEntry* transaction = api::find_command("transaction");
+  if (transaction == nullptr) GTEST_SKIP() << "no such command";
+  size_t actions = 0;
+  for (const json::object& definition : schema_definitions()) {
+    const JsonValue* name = definition.if_contains("enum");
+    if (name == nullptr || *name != "TransactionActionKind") continue;
+    for (const JsonValue& value : definition.at("data").get_array()) {
+      const JsonValue& action = value.is_object() ? value.at("name") : value;
+      const json::string& text = action.get_string();
+      const api::CommandEntry* command = api::find_command({text.data(), text.size()});
+      if (command == nullptr) continue;
+      ++actions;
+      EXPECT_LE(command->role, transaction->role) << text;
+    }
+  }
+  EXPECT_GT(actions, 0u);
 }
 
 TEST_F(ClientCommandsTest, LinesOfTheHumanMonitorAreHeldToTheRole) {
