@@ -117,7 +117,7 @@ class ManPage {
       case BlockKind::kParagraph:
       case BlockKind::kHeading:
         part();
-        line(inlines(block.text));
+        line(roff::fill(inlines(block.text)));
         break;
       case BlockKind::kBulletList:
       case BlockKind::kNumberedList:
@@ -338,7 +338,7 @@ class ManPage {
       text += fmt::format("{} {} ({})", &use == &entry.uses.front() ? "" : ",", italic(use.name),
                           roff::escape(use.place, false));
     }
-    line(text);
+    line(roff::fill(text));
   }
 
   void builtin_types() {

@@ -143,6 +143,7 @@ constexpr std::string_view kScript = R"js(
   const folds = [...nav.querySelectorAll('details')];
   const open = folds.map((fold) => fold.open);
   const others = [...document.querySelectorAll('main > :not(.entry):not(h1)')];
+  const plain = [...nav.querySelectorAll('li > a:not([data-entry])')].map((a) => a.parentElement);
   let texts = null;
   find.hidden = false;
 
@@ -160,6 +161,7 @@ constexpr std::string_view kScript = R"js(
       shown += fits;
     });
     for (const other of others) other.hidden = !all;
+    for (const item of plain) item.hidden = !all;
     folds.forEach((fold, i) => {
       const left = fold.querySelector('li:not([hidden]) > a[data-entry]');
       fold.parentElement.hidden = !all && !left;

@@ -155,9 +155,6 @@ class ManualBuilder {
           fmt::format("Needs the role {}.", schema_.role_type->values[command.role].name));
     }
     if (command.allow_oob) entry.remarks.emplace_back("May be sent out of band, with exec-oob.");
-    if (command.allow_preconfig) {
-      entry.remarks.emplace_back("May be sent in the state preconfig, before a machine is made.");
-    }
     if (!command.success_response) entry.remarks.emplace_back("Gives no reply where it succeeds.");
     return entry;
   }

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 namespace firn::qapi::roff {
 
 namespace {
@@ -48,6 +50,29 @@ std::string escape(std::string_view text, bool line_start) {
         out += c < 0x80 ? std::string(1, static_cast<char>(c))
                         : fmt::format("\\[u{:04X}]", static_cast<uint32_t>(c));
     }
+  }
+  return out;
+}
+
+std::string fill(std::string_view escaped) {
+  constexpr size_t kWidth = 78;
+  std::string out;
+  size_t column = 0;
+  while (!escaped.empty()) {
+    const size_t length = std::min(escaped.find(' '), escaped.size());
+    const std::string_view word = escaped.substr(0, length);
+    escaped.remove_prefix(std::min(length + 1, escaped.size()));
+    if (word.empty()) continue;
+    if (column && column + 1 + word.size() > kWidth) {
+      out += '\n';
+      column = 0;
+      if (word.starts_with('.') || word.starts_with('\'')) out += "\\&";
+    } else if (column) {
+      out += ' ';
+      ++column;
+    }
+    out += word;
+    column += word.size();
   }
   return out;
 }

@@ -14,4 +14,8 @@ std::string escape(std::string_view text, bool line_start = true);
 // The same for an argument of a macro, in its quotes.
 std::string argument(std::string_view text);
 
+// Escaped text in lines of at most 78 bytes, broken at blanks. A line that would start with what is
+// a request there is kept from it.
+std::string fill(std::string_view escaped);
+
 }  // namespace firn::qapi::roff
