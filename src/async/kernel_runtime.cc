@@ -108,6 +108,7 @@ void raise_open_file_limit() {
 
 base::Result<std::unique_ptr<Runtime>> make_runtime(RuntimeOptions options) {
   std::signal(SIGPIPE, SIG_IGN);
+  std::signal(SIGXFSZ, SIG_IGN);  // writing past a limit is an error of that write
   raise_open_file_limit();
   auto runtime = std::make_unique<KernelRuntime>(options);
   TRY(runtime->set_up());

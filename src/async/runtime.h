@@ -37,8 +37,8 @@ struct RuntimeOptions {
 
 // A runtime on this machine's kernel. With kProbe, loops run on io_uring if the kernel lets them,
 // else on epoll and workers, which is logged once. Errors only if kUring was asked for and can't be
-// had. Ignores SIGPIPE and raises the limit of open files, both for the whole process. A process
-// that forks does so before: rings and threads stay behind.
+// had. Ignores SIGPIPE and SIGXFSZ and raises the limit of open files, both for the whole process.
+// A process that forks does so before: rings and threads stay behind.
 base::Result<std::unique_ptr<Runtime>> make_runtime(RuntimeOptions options = {});
 
 // Runs `task` on a runtime's control loop to its end and gives its result. For main() and tests.

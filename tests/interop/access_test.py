@@ -4,6 +4,7 @@
 import json
 import os
 import pathlib
+import resource
 import signal
 import socket
 import stat
@@ -335,6 +336,22 @@ class AuditTest(AccessCase):
         text = self.audit.read_text()
         self.assertIn("No space left on device", text)  # the refusal, told late
         self.assertEqual("stop", json.loads(text.splitlines()[-1])["event"])
+
+    def test_a_limit_of_sizes_is_like_a_full_disk(self):
+        daemon, path = self.start_with()
+        with Qmp(path) as client:
+            attempt(client, "block-device-del", id="a")
+            self.wait_for_lines("end", 1)
+            size = self.audit.stat().st_size
+            resource.prlimit(daemon.process.pid, resource.RLIMIT_FSIZE,
+                             (size, resource.RLIM_INFINITY))
+            self.assertIn("File too large", attempt(client, "block-device-del", id="b"))
+            resource.prlimit(daemon.process.pid, resource.RLIMIT_FSIZE,
+                             (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+            self.assertIn("not found", attempt(client, "block-device-del", id="c"))
+        daemon.stop()
+        self.assertEqual(["a", "c"], [line["arguments"]["id"] for line in self.lines("end")])
+        self.assertEqual(["b"], [line["arguments"]["id"] for line in self.lines("refused")])
 
     def test_secrets_in_requests_stay_out(self):
         daemon, path = self.start_with()
