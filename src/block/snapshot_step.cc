@@ -215,8 +215,13 @@ Task<void> SnapshotStep::discard() {
   prepared_.reset();
 }
 
+// Empty where the request named a node.
+std::string SnapshotStep::device_name() const {
+  return graph_.find_device(request_.device) != nullptr ? request_.device : std::string();
+}
+
 SnapshotIntent SnapshotStep::intent() const {
-  return {.device = request_.device,
+  return {.device = device_name(),
           .old_node = old_head_->name(),
           .overlay_node = prepared_->top().name(),
           .overlay_path = prepared_->path(),
@@ -245,7 +250,7 @@ void SnapshotStep::pivot_now() { pivoted_ = pivot(*old_head_, *prepared_, *overl
 
 void SnapshotStep::note_pivot() {
   moved_ = async::Loop::current().now();
-  report_.device = request_.device;
+  report_.device = device_name();
   report_.old_node = old_head_->name();
   report_.overlay_node = overlay_->name();
   report_.overlay_path = prepared_->path();

@@ -53,6 +53,7 @@ class SnapshotStep final {
   Result<> check_not_taken(const Earlier& earlier) const;
   Result<> check_overlay_name(const Earlier& earlier) const;
   Task<OverlayPlan> make_plan();
+  std::string device_name() const;
 
   Graph& graph_;
   SnapshotRequest request_;
