@@ -164,6 +164,7 @@ Task<Result<>> Daemon::stop() {
   co_await monitors_.drain(kDrainPatience);
   co_await exports_.close();
   auto closed = co_await graph_->close();
+  events_.close();
   co_await monitors_.close();
   if (audit_ != nullptr) {
     audit_->post(audit_stop_line(), true);
