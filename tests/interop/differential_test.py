@@ -81,7 +81,7 @@ DIFFERENCES = [
     not_here("nbd-server-start", "tls-authz", "the NBD server speaks no TLS"),
     not_here("nbd-server-start", "to", "one port is named, or 0 for any"),
     not_here("nbd-server-start", "type", "the NBD server listens on unix and inet sockets only"),
-    not_here("block-export-add", "bitmaps", "there are no dirty bitmaps"),
+    not_here("block-export-add|nbd-server-add", "bitmaps", "there are no dirty bitmaps"),
     not_here("blockdev-add", "pr-manager", "persistent reservations are not passed on"),
     not_here("blockdev-add", "x-check-cache-dropped", "it is for QEMU's own tests"),
     not_here("blockdev-add", "aio-max-batch", "what a loop's turn submits is one batch"),
@@ -130,6 +130,9 @@ DIFFERENCES = [
     Difference("blockdev-snapshot-sync", r"GenericError: Could not create '\.': Is a directory => "
                r"GenericError: Could not open 'FOLDER': Is a directory",
                "the text of opening a folder for writing, and its full name"),
+    Difference("blockdev-snapshot-sync", f"{ERROR} => GenericError: Error: Trying to create an image "
+               "with the same filename as the backing file",
+               "a file that would be its own backing file is not opened first"),
     Difference("blockdev-snapshot-sync", f"{ERROR} => GenericError: Invalid node-name: .*",
                "a bad name is refused before anything is created"),
     Difference("blockdev-snapshot-sync", r"GenericError: Could not open '\.': Is a directory => "
