@@ -573,6 +573,7 @@ void LineEditor::list(const std::vector<Candidate>& candidates) {
     widest = std::max(widest, text_width(label(candidate)));
     described = described || !candidate.description.empty();
   }
+  described = described && candidates.size() <= most_rows;
   constexpr size_t kGap = 2;
   widest = std::min(widest, width - kGap);
   const size_t columns = described ? 1 : std::max<size_t>((width - 1) / (widest + kGap), 1);

@@ -86,7 +86,7 @@ class LineEditor final {
     std::string text;         // replaces what stands from Completion::from to the cursor
     std::string suffix;       // inserted behind it if it is the only one: " ", "=", "/"
     std::string label;        // what the list shows; empty: the text
-    std::string description;  // shown beside the label; any makes the list one of rows
+    std::string description;  // shown beside the label, one row each, if all rows fit
   };
   struct Completion {
     size_t from = 0;                    // an offset in line(), at most cursor()
