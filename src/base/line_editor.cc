@@ -143,6 +143,13 @@ void LineEditor::resume() {
   if (options_.bracketed_paste) output_ += kPasteOn;
 }
 
+void LineEditor::redraw() {
+  if (!prompting_ || suspended_) return;
+  output_ += '\r';
+  if (options_.bracketed_paste) output_ += kPasteOn;
+  view_.forget();
+}
+
 void LineEditor::set_line(std::string line, size_t cursor) {
   line_ = clean(line);
   cursor_ = std::min(cursor, line_.size());

@@ -125,6 +125,10 @@ class LineEditor final {
   void suspend();
   void resume();
 
+  // Draws everything anew from the start of the cursor's row: after something else has written to
+  // the terminal.
+  void redraw();
+
   // The line being edited and the cursor's place in it, in bytes.
   const std::string& line() const { return line_; }
   size_t cursor() const { return cursor_; }
