@@ -570,7 +570,8 @@ class PeerTest(ShellCase):
         shell.type(f" snapshot-file={self.folder}/over.qcow2 mode=abs\t snapshot-node-name=top\r")
         shell.wait_ok()
         shell.type("blockdev-del node-name=\t\t")
-        shell.wait_text("disk0  file0  top")
+        shell.wait(lambda screen: any(line.split()[-3:] == ["disk0", "file0", "top"]
+                                      for line in screen.lines()), "the nodes")
         shell.type("\x15\x04")
         self.assertEqual(0, shell.end())
         status, _, err = self.firn(daemon, "qmp", "block-export-add", "--type", "nbd", "--id", "e",
