@@ -61,6 +61,7 @@ std::span<const Backend* const> backends() {
       introspection_json_backend(),
       released_backend(),
       python_backend(),
+      typescript_backend(),
       html_backend(),
       markdown_backend(),
       man_backend(),

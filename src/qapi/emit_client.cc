@@ -47,10 +47,15 @@ void place(const Type* type, const std::set<const Type*>& without, std::set<cons
   out.push_back(type);
 }
 
-std::string parts(std::string_view title, const std::vector<DocPart>& list, size_t width) {
+std::string parts(std::string_view title, const std::vector<DocPart>& list, size_t width,
+                  bool markdown) {
   std::string out;
   for (const DocPart& part : list) {
     std::string text = to_plain_text(parse_doc_text(part.text), width - 8);
+    if (markdown) {
+      out += markdown_item(part.name, text);
+      continue;
+    }
     out += fmt::format("    {}{}\n", part.name, text.empty() ? "" : ":");
     out += indented(text, 8);
   }
@@ -64,21 +69,29 @@ void add_block(std::string& out, std::string_view block) {
   out += block;
 }
 
-std::string section(const DocPart& part, size_t width) {
+std::string section(const DocPart& part, size_t width, bool markdown) {
   if (part.name.empty()) return to_plain_text(parse_doc_section(part), width);
   const std::string text = to_plain_text(parse_doc_section(part), width - 4);
   if (part.name == "Since") return fmt::format("Since: {}", text);
+  if (markdown) return fmt::format("{}:\n\n{}", part.name, text);
   return fmt::format("{}:\n{}", part.name, indented(text, 4));
 }
 
 }  // namespace
 
 std::string client_package(const Schema& schema) {
-  const std::string module = schema.files.empty() ? "" : schema.files.front()->module;
-  std::string out = client_name(module, "schema_");
-  std::ranges::transform(out, out.begin(),
-                         [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-  return out + "_client";
+  std::string name = schema.name;
+  if (name.empty() && !schema.files.empty()) name = schema.files.front()->module;
+  std::string out;
+  for (unsigned char c : name) {
+    if (c < 0x80 && std::isalnum(c)) {
+      out += static_cast<char>(std::tolower(c));
+    } else if (!out.empty() && out.back() != '_') {
+      out += '_';
+    }
+  }
+  if (out.empty() || (out.front() >= '0' && out.front() <= '9')) out.insert(0, "schema_");
+  return out + (out.back() == '_' ? "client" : "_client");
 }
 
 std::string client_name(std::string_view name, std::string_view digit_prefix) {
@@ -115,12 +128,12 @@ std::string client_doc(const ClientDoc& doc, size_t width) {
   if (doc.doc) add_block(out, to_plain_text(parse_doc_text(doc.doc->body), width));
   add_block(out, doc.members);
   if (doc.doc) {
-    add_block(out, parts("Features", doc.doc->features, width));
+    add_block(out, parts("Features", doc.doc->features, width, doc.markdown));
     for (const DocPart& part : doc.doc->sections) {
       if (part.name !=
           "TO"
           "DO")
-        add_block(out, section(part, width));
+        add_block(out, section(part, width, doc.markdown));
     }
   }
   if (!doc.role.empty()) add_block(out, fmt::format("Needs the role {}.", doc.role));
@@ -140,6 +153,12 @@ std::string client_member_doc(const Member& member, size_t width) {
 std::string client_value_doc(const Type& enumeration, const EnumValue& value, size_t width) {
   const DocPart* part = enumeration.doc ? enumeration.doc->member(value.name) : nullptr;
   return part ? to_plain_text(parse_doc_text(part->text), width) : std::string();
+}
+
+std::string markdown_item(std::string_view name, std::string_view text) {
+  if (text.empty()) return fmt::format("- {}\n", name);
+  std::string lines = indented(text, 2);
+  return fmt::format("- {}: {}", name, std::string_view(lines).substr(2));
 }
 
 std::string indented(std::string_view text, size_t indent) {

@@ -13,8 +13,11 @@ namespace firn::qapi {
 // A Python package of NAME_client/: types, events, an asyncio client with a method for each
 // command.
 const Backend* python_backend();
+// An npm package: interfaces for the types and events, a client on Node with a method for each
+// command.
+const Backend* typescript_backend();
 
-// "firn_client" for firn.json: what the package of bindings is called.
+// What the package of bindings is called: "firn_client" for firn.json or the name "Firn".
 std::string client_package(const Schema& schema);
 
 // "snapshot-file" -> "snapshot_file". Without leading underscores; what begins with a digit gets
@@ -34,6 +37,9 @@ inline bool is_struct(const Type& type) {
   return type.kind == TypeKind::kObject && !type.is_union();
 }
 
+// Whether a command takes arguments that the schema doesn't name: `gen: false` on one with `data`.
+inline bool takes_more(const Command& command) { return !command.generate && command.arguments; }
+
 // Types for which the bindings have a definition, each behind its base and the structs of its
 // branches: all but what the language builds in, arrays, and what has a name for the compiler
 // alone, such as the members of a command.
@@ -47,8 +53,11 @@ bool has_feature(const Features& features, std::string_view name);
 struct ClientDoc {
   const Doc* doc = nullptr;
   std::string members;
-  std::string role;  // empty: none
+  std::string role;       // empty: none
+  bool markdown = false;  // lists and sections as Markdown has them, not by indentation
 };
+// "- name: text", further lines below the text.
+std::string markdown_item(std::string_view name, std::string_view text);
 std::string client_doc(const ClientDoc& doc, size_t width);
 
 // One member's text, without markup; "" if there is none.

@@ -548,7 +548,7 @@ class ClientFile {
     if (command.allow_oob) {
       extra += fmt::format("        exec_oob: {} = False,\n", builtin("bool", scope_));
     }
-    if (!command.generate) {
+    if (takes_more(command)) {
       extra += fmt::format("        more_arguments: _Mapping[{}, _t.Any] | None = None,\n",
                            builtin("str", scope_));
     }
@@ -584,7 +584,7 @@ class ClientFile {
         arguments += fmt::format("    {}:\n{}", attribute(member.name), indented(text, 8));
       }
     }
-    if (!command.generate) {
+    if (takes_more(command)) {
       arguments += "    more_arguments:\n        others that it takes, named as in QMP\n";
     }
     if (command.allow_oob) {
@@ -634,10 +634,10 @@ class ClientFile {
   static std::string body(const Command& command, bool whole, Entries required,
                           const Entries& optional) {
     if (whole) required = {"**arguments.to_json()"};
-    if (!command.generate) required.push_back("**(more_arguments or {})");
+    if (takes_more(command)) required.push_back("**(more_arguments or {})");
     Entries arguments = {
         fmt::format("\"{}\"", command.name),
-        whole && command.generate ? "arguments.to_json()" : dictionary(required, 12),
+        whole && !takes_more(command) ? "arguments.to_json()" : dictionary(required, 12),
         dictionary(optional, 12)};
     std::string function = "await self._execute_without_reply";
     if (command.success_response) {

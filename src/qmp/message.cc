@@ -108,14 +108,7 @@ JsonValue make_greeting(JsonValue version) {
 
 std::string print_line(const JsonValue& message, bool pretty) {
   std::string line;
-  if (!pretty) {
-    base::append_json(line, message);
-  } else {
-    for (char c : base::print_json(message, base::JsonStyle::kPretty)) {
-      if (c == '\n') line += '\r';
-      line += c;
-    }
-  }
+  base::append_json(line, message, pretty ? base::JsonStyle::kPretty : base::JsonStyle::kCompact);
   line += "\r\n";
   return line;
 }

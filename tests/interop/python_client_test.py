@@ -9,15 +9,14 @@ import os
 import pathlib
 import re
 import shutil
-import subprocess
 import sys
 import tempfile
-import threading
 import unittest
 import warnings
 
 import firn_test
-from firn_test import ROOT, Nbd, needs
+from firn_test import ROOT, needs
+from nbd_writer import NbdWriter
 
 CLIENTS = pathlib.Path(os.environ.get("FIRN_TEST_CLIENTS", ROOT / "build/release/generated/clients"))
 PYTHON = CLIENTS / "python"
@@ -28,7 +27,6 @@ from firn_client import (  # noqa: E402
     BlockdevOptions_file, BlockdevOptions_qcow2, BlockExportOptions_nbd, Client, CommandError)
 
 SIZE = 64 << 20
-BLOCK = 4096
 
 
 class Live(firn_test.Case, unittest.IsolatedAsyncioTestCase):
@@ -60,7 +58,7 @@ class Live(firn_test.Case, unittest.IsolatedAsyncioTestCase):
         self.assertEqual((7, 2), client.greeting.version[:2])
         await self.serve_disk(client, path)
         overlay = self.folder / "overlay.qcow2"
-        writer = Writer(daemon)
+        writer = NbdWriter(daemon, SIZE)
         try:
             await asyncio.to_thread(writer.wait_for, 20)
             with client.listen(fc.BlockSnapshotCompletedEvent,
@@ -69,9 +67,8 @@ class Live(firn_test.Case, unittest.IsolatedAsyncioTestCase):
                 await client.blockdev_snapshot_sync(
                     device="vda", snapshot_file=str(overlay), snapshot_node_name="overlay0",
                     mode=fc.NewImageMode.ABSOLUTE_PATHS)
-                after = writer.written
                 event = await asyncio.wait_for(taken.get(), 20)
-            await asyncio.to_thread(writer.wait_for, after + 20)
+            await asyncio.to_thread(writer.wait_for, writer.written + 20)
         finally:
             writer.stop()
         self.assertEqual(("vda", "disk0", "overlay0"), (event.device, event.node_name, event.overlay))
@@ -95,9 +92,8 @@ class Live(firn_test.Case, unittest.IsolatedAsyncioTestCase):
         await asyncio.wait_for(client.wait_closed(), 20)
         self.assertEqual(0, await asyncio.to_thread(daemon.wait_for_end))
         # What was acknowledged before the snapshot is in its layer, and all of it in the overlay.
-        self.io(path, *(f"read -q -P {n % 255 + 1} {n * BLOCK} {BLOCK}" for n in range(before)))
-        self.io(overlay, *(f"read -q -P {n % 255 + 1} {n * BLOCK} {BLOCK}"
-                           for n in range(writer.written)))
+        self.io(path, *NbdWriter.reads(before))
+        self.io(overlay, *NbdWriter.reads(writer.written))
         self.check_image(path)
         self.check_image(overlay)
 
@@ -180,44 +176,6 @@ class Live(firn_test.Case, unittest.IsolatedAsyncioTestCase):
         daemon.stop()
         firn_test.run("mypy", "--strict", "--cache-dir", self.folder / "cache", PYTHON / "firn_client",
                       example, env={**os.environ, "MYPYPATH": str(PYTHON)})
-
-
-class Writer:
-    """Writes block after block through NBD, each with its number, and counts what is acknowledged."""
-
-    def __init__(self, daemon):
-        self.written = 0
-        self._end = False
-        self._failure = None
-        self._grew = threading.Condition()
-        self._nbd = Nbd(daemon.nbd_path)
-        self._nbd.go("vda")
-        self._thread = threading.Thread(target=self._run)
-        self._thread.start()
-
-    def _run(self):
-        try:
-            while not self._end and self.written < SIZE // BLOCK:
-                self._nbd.write(self.written * BLOCK, bytes([self.written % 255 + 1]) * BLOCK)
-                with self._grew:
-                    self.written += 1
-                    self._grew.notify_all()
-        except Exception as error:  # told by wait_for and stop
-            self._failure = error
-
-    def wait_for(self, count):
-        with self._grew:
-            if not self._grew.wait_for(lambda: self.written >= count, timeout=60):
-                raise AssertionError(f"{self.written} of {count} writes: {self._failure}")
-
-    def stop(self):
-        self._end = True
-        self._thread.join()
-        self._nbd.request(Nbd.FLUSH)
-        self._nbd.simple_reply()
-        self._nbd.close()
-        if self._failure:
-            raise self._failure
 
 
 GREETING = {"QMP": {"version": {"qemu": {"major": 11, "minor": 0, "micro": 1}, "package": "v11"},
