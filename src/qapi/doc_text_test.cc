@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <random>
+
 #include "qapi/parser.h"
 
 namespace firn::qapi {
@@ -168,6 +170,69 @@ TEST(DocText, BoundsItsDepth) {
   std::string deep;
   for (int i = 0; i < 200; ++i) deep += std::string(static_cast<size_t>(i) * 2, ' ') + "- x\n\n";
   EXPECT_NE(text(deep).find("pre("), std::string::npos);
+}
+
+// Random markup, right and wrong: every word of it is in the plain text.
+TEST(DocText, LosesNothing) {
+  constexpr const char* kFragments[] = {
+      "%",
+      "- %",
+      "* %",
+      "1. %",
+      "``%``",
+      "*%*",
+      "**%",
+      "`%`",
+      "@% %",
+      "% ::",
+      "::",
+      "-> %",
+      "<- {%}",
+      "| %",
+      "% %:",
+      "==  ==",
+      "+---+",
+      "====",
+      "= %",
+      "`%",
+      ":ref:`%`",
+      "%`%`_",
+      "% <%>",
+      "`% <%>`_",
+      "(%)",
+      ".. note::",
+      ".. note:: %",
+      "#. %",
+      ".. strange:: %",
+      "\\%",
+      "%,",
+      "http://%.org",
+  };
+  std::mt19937 random(1);
+  const auto pick = [&](size_t count) { return random() % count; };
+  for (int round = 0; round < 2000; ++round) {
+    std::string source;
+    int words = 0;
+    for (size_t line = 0; line < 3 + pick(10); ++line) {
+      source += std::string(pick(3) * pick(4), ' ');
+      for (size_t i = 0; i < pick(4); ++i) {
+        for (char c : std::string(kFragments[pick(std::size(kFragments))])) {
+          source += c == '%' ? "w" + std::to_string(++words) + "x" : std::string(1, c);
+        }
+        source += ' ';
+      }
+      source += '\n';
+    }
+    HeadingStyles styles;
+    const std::string plain =
+        to_plain_text(parse_doc_text(source, round % 2 ? &styles : nullptr), 40);
+    for (int word = 1; word <= words; ++word) {
+      ASSERT_NE(plain.find("w" + std::to_string(word) + "x"), std::string::npos)
+          << "w" << word << "x is lost in:\n"
+          << source << "which became:\n"
+          << plain;
+    }
+  }
 }
 
 TEST(PlainText, FillsAndIndents) {

@@ -294,7 +294,7 @@ class ManualBuilder {
         use_data(entity.event->data, "data");
       } else if (entity.type) {
         user_ = {kind_of(*entity.type), entity.type->name, ""};
-        use_members(*entity.type);
+        use_members(*entity.type, entity.type->kind == TypeKind::kAlternate ? "branch" : "member");
         use(entity.type->base, "base");
         for (const Variant& variant : entity.type->variants) {
           use(variant.type, fmt::format("branch {}", variant.name));
@@ -304,12 +304,13 @@ class ManualBuilder {
   }
 
   void use_data(const Type* type, std::string place) {
-    if (type && type->implicit) return use_members(*type);
+    if (type && type->implicit) {
+      return use_members(*type, user_.kind == EntryKind::kCommand ? "argument" : "member");
+    }
     use(type, std::move(place));
   }
 
-  void use_members(const Type& type) {
-    const std::string_view what = type.kind == TypeKind::kAlternate ? "branch" : "member";
+  void use_members(const Type& type, std::string_view what) {
     for (const Member& member : type.own_members) {
       use(member.type, fmt::format("{} {}", what, member.name));
     }
@@ -318,7 +319,7 @@ class ManualBuilder {
   void use(const Type* type, std::string place) {
     type = innermost(type);
     if (!type) return;
-    if (type->implicit) return use_members(*type);
+    if (type->implicit) return use_members(*type, "member");
     const auto found = by_name_.find(type->name);
     if (found == by_name_.end()) return;
     std::vector<ManualUse>& uses = found->second->uses;
