@@ -171,6 +171,26 @@ class ManualTest(unittest.TestCase):
                 continue
             Draft202012Validator.check_schema(schema)
 
+    def test_examples_are_right(self):
+        try:
+            from jsonschema import Draft202012Validator
+        except ImportError:
+            self.skipTest("not installed: python3-jsonschema")
+        schema = json.loads((self.folder / "firn" / "firn.schema.json").read_text())
+        validators = {arrow: Draft202012Validator({**schema, "$ref": f"#/$defs/{kind}"})
+                      for arrow, kind in (("->", "request"), ("<-", "message"))}
+        count = 0
+        for path in sorted((ROOT / "schema").glob("*.json")):
+            for example in re.findall(r"^# \.\. qmp-example::\n#\n((?:#    .*\n|#\n)+)",
+                                      path.read_text(), re.MULTILINE):
+                text = "\n".join(line[5:] for line in example.splitlines())
+                for arrow, message in re.findall(r"^(->|<-) ((?:.*\n?)(?:^ .*\n?)*)", text,
+                                                 re.MULTILINE):
+                    errors = validators[arrow].iter_errors(json.loads(message))
+                    self.assertEqual([], [error.message for error in errors], message)
+                    count += 1
+        self.assertGreater(count, 20)
+
     def test_json_schema_tells_right_from_wrong(self):
         try:
             from jsonschema import Draft202012Validator
