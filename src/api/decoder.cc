@@ -35,6 +35,7 @@ JsonKind json_kind(const JsonValue& value) {
 }
 
 std::string Decoder::path(std::optional<std::string_view> name) const {
+  if (!top_ && !name) return "<anonymous>";
   std::string out;
   for (const Container* c = top_; c; c = c->outer) {
     if (c->is_list) {
@@ -51,7 +52,7 @@ std::string Decoder::path(std::optional<std::string_view> name) const {
   } else if (out.starts_with('.')) {
     out.erase(0, 1);
   }
-  return out.empty() ? "<anonymous>" : out;
+  return out;
 }
 
 base::Error Decoder::take_error() {
@@ -218,7 +219,9 @@ bool decode(Decoder& decoder, const JsonValue& value, double& out) {
     out = number;
     return true;
   }
-  if (!value.is_number()) return decoder.fail_type("number");
+  if (!value.is_number() || (value.is_double() && !std::isfinite(value.get_double()))) {
+    return decoder.fail_type("number");
+  }
   out = value.to_number<double>();
   return true;
 }

@@ -109,9 +109,9 @@ base::Result<KernelAddress> unix_address(const UnixAddress& address) {
   // Both kinds need one byte besides the name: a zero before it, or after.
   if (address.path.size() + 1 > sizeof raw->sun_path) {
     return base::fail(
-        base::ErrorKind::kInvalidArgument,
-        fmt::format("UNIX socket path '{}' is too long: it must be less than {} bytes",
-                    address.path, sizeof raw->sun_path));
+        base::Error(base::ErrorKind::kInvalidArgument,
+                    fmt::format("UNIX socket path '{}' is too long", address.path))
+            .with_hint(fmt::format("it must be less than {} bytes", sizeof raw->sun_path)));
   }
   if (address.path.empty() && !address.abstract) {
     return base::fail(base::ErrorKind::kInvalidArgument, "UNIX socket path is empty");

@@ -25,6 +25,8 @@ struct Canaries {
   bool freed_cluster_reused_early = false;
   // file: a flush that failed is forgotten, and the next one succeeds.
   bool failed_flush_forgotten = false;
+  // A group's heads on several loops pivot one after the other, without the gate.
+  bool group_without_gate = false;
 };
 inline Canaries canaries;
 #else
@@ -36,6 +38,7 @@ struct Canaries {
   bool l2_before_data = false;
   bool freed_cluster_reused_early = false;
   bool failed_flush_forgotten = false;
+  bool group_without_gate = false;
 };
 inline constexpr Canaries canaries;
 #endif

@@ -17,6 +17,11 @@ namespace {
 using boost::json::array;
 using boost::json::object;
 
+// Buffers that have grown beyond this are not kept: there can be many parsers.
+constexpr size_t kKeptBytes = size_t{8} << 10;
+// What a token becomes, beside its text: about a boost::json::value and its share of a table.
+constexpr size_t kValueBytes = 40;
+
 // The tokens of one value, in one buffer.
 struct StoredToken {
   JsonTokenKind kind;
@@ -32,11 +37,10 @@ struct TokenList {
     tokens.push_back({token.kind, text.size(), token.text.size()});
     text += token.text;
   }
+  size_t memory_bytes() const { return text.size() + tokens.size() * sizeof(StoredToken); }
   void clear() {
-    if (text.capacity() > (size_t{1} << 20)) {
-      text = {};
-      tokens = {};
-    }
+    if (text.capacity() > kKeptBytes) text = {};
+    if (tokens.capacity() * sizeof(StoredToken) > kKeptBytes) tokens = {};
     text.clear();
     tokens.clear();
   }
@@ -145,11 +149,9 @@ class Builder {
     return floating(digits);
   }
 
-  // Firn refuses what QEMU would turn into an infinity, which has no form in JSON.
-  static Result<JsonValue> floating(std::string_view digits) {
-    const double number = std::strtod(std::string(digits).c_str(), nullptr);
-    if (!std::isfinite(number)) return parse_error("number is out of range");
-    return number;
+  // What is beyond a double becomes an infinity.
+  static JsonValue floating(std::string_view digits) {
+    return std::strtod(std::string(digits).c_str(), nullptr);
   }
 
   static Result<JsonValue> keyword(std::string_view word) {
@@ -174,9 +176,11 @@ struct JsonParser::State {
   TokenList tokens;
   int64_t braces = 0;
   int64_t brackets = 0;
+  size_t value_bytes = 0;
 
   void reset() {
     braces = brackets = 0;
+    value_bytes = tokens.text.size() + tokens.tokens.size() * kValueBytes;
     tokens.clear();
   }
 
@@ -202,7 +206,9 @@ struct JsonParser::State {
         break;
       case JsonTokenKind::kStray:
         reset();
-        return parse_error("stray '" + std::string(token.text) + "'");
+        // As in QEMU, whose texts end at a zero byte.
+        return parse_error("stray '" + std::string(token.text.substr(0, token.text.find('\0'))) +
+                           "'");
       case JsonTokenKind::kTooLong:
         return limit_error("JSON token size limit exceeded");
       default:
@@ -230,6 +236,11 @@ JsonParser::JsonParser(Limits limits) : state_(std::make_unique<State>(limits)) 
 JsonParser::~JsonParser() = default;
 JsonParser::JsonParser(JsonParser&&) noexcept = default;
 JsonParser& JsonParser::operator=(JsonParser&&) noexcept = default;
+
+size_t JsonParser::buffered_bytes() const {
+  return state_->lexer.buffered_bytes() + state_->tokens.memory_bytes();
+}
+size_t JsonParser::value_bytes() const { return state_->value_bytes; }
 
 std::optional<Result<JsonValue>> JsonParser::next(std::string_view& input) {
   while (auto token = state_->lexer.next(input)) {
@@ -281,6 +292,11 @@ class Printer {
         out_ += std::to_string(value.get_uint64());
         break;
       case boost::json::kind::double_: {
+        if (std::isinf(value.get_double())) {
+          // A number of JSON that readers turn into an infinity again.
+          out_ += value.get_double() < 0 ? "-1e999" : "1e999";
+          break;
+        }
         char text[40];
         std::snprintf(text, sizeof text, "%.17g", value.get_double());
         out_ += text;

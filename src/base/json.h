@@ -20,7 +20,7 @@ using JsonValue = boost::json::value;
 // same answers. An error counts as one value and covers the input up to where recovery ends.
 //
 // Numbers: an integer is an int64_t if it fits, else a uint64_t, else a double; anything with a
-// point or an exponent is a double. Objects keep the order of their keys; a key that stands twice
+// point or an exponent is a double, an infinite one beyond the range. Objects keep the order of their keys; a key that stands twice
 // is an error. Strings are modified UTF-8 (see json_string_content).
 //
 // Limits, as QEMU's: 64 MiB for one token and for the tokens of one value together, 2 Mi tokens in
@@ -49,6 +49,11 @@ class JsonParser {
   // that broke off. Call it until it gives nothing; the parser is as new afterwards.
   std::optional<Result<JsonValue>> finish();
 
+  // Memory that the unfinished value takes, about.
+  size_t buffered_bytes() const;
+  // Memory that the value given last takes, about.
+  size_t value_bytes() const;
+
  private:
   struct State;
   std::unique_ptr<State> state_;
@@ -63,7 +68,7 @@ enum class JsonStyle : uint8_t {
 };
 
 // ASCII only: other characters as \uXXXX. Keys in insertion order. A byte that is not UTF-8 prints
-// as \uFFFD; doubles have 17 significant digits. No newline at the end.
+// as \uFFFD; doubles have 17 significant digits, infinite ones are 1e999. No newline at the end.
 std::string print_json(const JsonValue& value, JsonStyle style = JsonStyle::kCompact);
 void append_json(std::string& out, const JsonValue& value, JsonStyle style = JsonStyle::kCompact);
 

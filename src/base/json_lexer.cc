@@ -1,10 +1,14 @@
 #include "base/json_lexer.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace firn::base {
 
 namespace {
+
+// A buffer that has grown beyond this is not kept for later tokens.
+constexpr size_t kKeptBytes = size_t{64} << 10;
 
 bool is_digit(unsigned char byte) { return byte >= '0' && byte <= '9'; }
 bool is_lower(unsigned char byte) { return byte >= 'a' && byte <= 'z'; }
@@ -156,6 +160,7 @@ void JsonLexer::take_string_run(std::string_view& input) {
 }
 
 std::optional<JsonToken> JsonLexer::next(std::string_view& input) {
+  if (given_.capacity() > kKeptBytes) given_ = {};
   while (!input.empty()) {
     if (state_ == State::kDoubleString || state_ == State::kSingleString) {
       take_string_run(input);
@@ -174,7 +179,7 @@ std::optional<JsonToken> JsonLexer::next(std::string_view& input) {
     state_ = taken.state;
     if (taken.action == Step::Action::kToken) return token(taken.kind);
     if (text_.size() > options_.max_token_bytes) {
-      text_.clear();
+      text_ = {};
       state_ = State::kStart;
       return JsonToken{JsonTokenKind::kTooLong, {}, token_offset_};
     }
@@ -281,9 +286,8 @@ int32_t hex4(std::string_view text) {
 
 // Resolves \uXXXX, or a pair of surrogates, at the front of `rest` and removes it.
 Result<> take_unicode_escape(std::string_view& rest, std::string& out) {
-  const std::string_view escape = rest.substr(0, 6);
   int32_t code_point = hex4(rest.substr(2));
-  size_t length = escape.size();
+  size_t length = std::min<size_t>(rest.size(), 6);
   if (code_point >= 0xD800 && code_point <= 0xDBFF && rest.substr(6, 2) == "\\u") {
     const int32_t trailing = hex4(rest.substr(8));
     if (trailing >= 0xDC00 && trailing <= 0xDFFF) {
@@ -293,7 +297,7 @@ Result<> take_unicode_escape(std::string_view& rest, std::string& out) {
   }
   if (!append_code_point(out, code_point)) {
     return fail(ErrorKind::kInvalidArgument,
-                std::string(escape) + " is not a valid Unicode character");
+                std::string(rest.substr(0, length)) + " is not a valid Unicode character");
   }
   rest.remove_prefix(length);
   return {};

@@ -59,6 +59,9 @@ class JsonLexer {
   // that is not whole. Call it until it gives nothing. The lexer is as new afterwards.
   std::optional<JsonToken> finish();
 
+  // Of the token that is being read.
+  size_t buffered_bytes() const { return text_.size(); }
+
  private:
   enum class State : uint8_t {
     kStart,

@@ -143,6 +143,13 @@ void LineEditor::resume() {
   if (options_.bracketed_paste) output_ += kPasteOn;
 }
 
+void LineEditor::redraw() {
+  if (!prompting_ || suspended_) return;
+  output_ += '\r';
+  if (options_.bracketed_paste) output_ += kPasteOn;
+  view_.forget();
+}
+
 void LineEditor::set_line(std::string line, size_t cursor) {
   line_ = clean(line);
   cursor_ = std::min(cursor, line_.size());
@@ -573,6 +580,7 @@ void LineEditor::list(const std::vector<Candidate>& candidates) {
     widest = std::max(widest, text_width(label(candidate)));
     described = described || !candidate.description.empty();
   }
+  described = described && candidates.size() <= most_rows;
   constexpr size_t kGap = 2;
   widest = std::min(widest, width - kGap);
   const size_t columns = described ? 1 : std::max<size_t>((width - 1) / (widest + kGap), 1);

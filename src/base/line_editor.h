@@ -86,7 +86,7 @@ class LineEditor final {
     std::string text;         // replaces what stands from Completion::from to the cursor
     std::string suffix;       // inserted behind it if it is the only one: " ", "=", "/"
     std::string label;        // what the list shows; empty: the text
-    std::string description;  // shown beside the label; any makes the list one of rows
+    std::string description;  // shown beside the label, one row each, if all rows fit
   };
   struct Completion {
     size_t from = 0;                    // an offset in line(), at most cursor()
@@ -124,6 +124,10 @@ class LineEditor final {
   // As stop() and start(), but the line is kept: while another program has the terminal.
   void suspend();
   void resume();
+
+  // Draws everything anew from the start of the cursor's row: after something else has written to
+  // the terminal.
+  void redraw();
 
   // The line being edited and the cursor's place in it, in bytes.
   const std::string& line() const { return line_; }

@@ -397,6 +397,10 @@ Task<void> Graph::detach(Root& root) {
 Task<Result<>> Graph::move_to_loop(Node& node, async::Loop& loop) {
   const auto guard = co_await lock_changes();
   if (!has_node(&node)) co_return gone();
+  co_return co_await move_to_loop_locked(node, loop);
+}
+
+Task<Result<>> Graph::move_to_loop_locked(Node& node, async::Loop& loop) {
   async::Loop& from = node.home();
   if (&from == &loop) co_return Result<>();
   const auto nodes = CO_TRY(co_await async::call_on(from, movable_nodes(node)));

@@ -96,6 +96,8 @@ class Graph final {
 
   // Changes the home of `node` and of all below it. kBusy while exports or other nodes use them.
   Task<Result<>> move_to_loop(Node& node, async::Loop& loop);
+  // For those who hold lock_changes().
+  Task<Result<>> move_to_loop_locked(Node& node, async::Loop& loop);
 
   // Live: exports and devices are told. Refused: shrinking below a writer, what a format can't, and
   // sizes that nodes above rely on. `device` and `node_name` as for find_head, looked up when it is

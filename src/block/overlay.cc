@@ -61,6 +61,56 @@ Task<Result<std::unique_ptr<PreparedOverlay>>> PreparedOverlay::prepare(OverlayP
   co_return std::move(overlay);
 }
 
+Task<Result<>> PreparedOverlay::check_node(Node& overlay, Node& below, const Registry& registry) {
+  const DriverEntry* format = registry.find(overlay.driver().name());
+  for (const Edge* edge : overlay.parents()) {
+    if (edge->role() == EdgeRole::kRoot) {
+      co_return base::fail(ErrorKind::kBusy, "The overlay is already in use");
+    }
+  }
+  if (const std::string reason = overlay.busy_reason(); !reason.empty()) {
+    co_return base::fail(ErrorKind::kBusy,
+                         fmt::format("Node '{}' is busy: {}", overlay.name(), reason));
+  }
+  if (overlay.children().backing) {
+    co_return base::fail(ErrorKind::kInvalidArgument, "The overlay already has a backing image");
+  }
+  if (format == nullptr || !format->supports_backing) {
+    co_return base::fail(ErrorKind::kUnsupported, "The overlay does not support backing images");
+  }
+  if (!overlay.parents().empty() || &overlay == &below || &overlay == &protocol_of(below)) {
+    co_return base::fail(ErrorKind::kBusy, "The overlay is already in use");
+  }
+  const uint64_t size = overlay.driver().size_bytes();
+  const uint64_t wanted = below.driver().size_bytes();
+  if (size < wanted) {
+    co_return base::fail(
+        base::Error(
+            ErrorKind::kInvalidArgument,
+            fmt::format("Node '{}' has {}, node '{}' has {}: an overlay must be as large as "
+                        "what it stands on",
+                        overlay.name(), base::format_size(size), below.name(),
+                        base::format_size(wanted)))
+            .with_hint(fmt::format("create it with a size of {} bytes", wanted)));
+  }
+  co_return Result<>();
+}
+
+Task<Result<std::unique_ptr<PreparedOverlay>>> PreparedOverlay::take_over(
+    Node& overlay, Node& below, const Registry& registry) {
+  std::unique_ptr<PreparedOverlay> prepared(
+      new PreparedOverlay({.registry = registry, .below = below}));
+  prepared->taken_over_ = true;
+  prepared->tree_.top = &overlay;
+  prepared->path_ = overlay.driver().filename();
+  auto taken = co_await prepared->take_permissions();
+  if (!taken) {
+    co_await prepared->discard();
+    co_return base::fail(std::move(taken).error());
+  }
+  co_return std::move(prepared);
+}
+
 Task<Result<>> PreparedOverlay::run() {
   const DriverEntry* format = CO_TRY(co_await check_format());
   CO_TRY(co_await find_path());
@@ -270,6 +320,10 @@ void PreparedOverlay::stand_in() { user_.detach(); }
 
 Task<void> PreparedOverlay::discard() {
   user_.detach();
+  if (taken_over_) {
+    (void)update_permissions(*tree_.top);  // fewer users never conflict
+    co_return;
+  }
   (void)co_await close_tree(std::move(tree_));
   tree_ = {};
   if (!created_) co_return;

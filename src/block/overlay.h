@@ -44,6 +44,12 @@ class PreparedOverlay {
   // kInvalidBlockFormat with data name for an unknown format. Nothing is left behind; where an
   // existing file had been taken over already, the error says that its content is gone.
   static Task<Result<std::unique_ptr<PreparedOverlay>>> prepare(OverlayPlan plan);
+  // Whether a node of the graph may become the overlay; on its own home loop. Errors: those of
+  // blockdev-snapshot ("The overlay is already in use", ...), and a node smaller than `below`.
+  static Task<Result<>> check_node(Node& overlay, Node& below, const Registry& registry);
+  // The same as prepare, of a node that passed: it stays what it is when it is discarded.
+  static Task<Result<std::unique_ptr<PreparedOverlay>>> take_over(Node& overlay, Node& below,
+                                                                  const Registry& registry);
   ~PreparedOverlay();  // handed over or discarded
 
   Node& top() { return *tree_.top; }
@@ -77,6 +83,7 @@ class PreparedOverlay {
   std::string path_;
   std::string directory_;
   OpenedTree tree_;
+  bool taken_over_ = false;  // `tree_` holds but the top, which the graph owns
   Node* file_ = nullptr;
   Edge user_;  // stands for the future users until the pivot
   bool created_ = false;

@@ -39,16 +39,28 @@ Task<Result<>> shrink(Node& node, const std::vector<Root*>& roots, uint64_t size
   co_return result;
 }
 
+// The greatest size that QEMU gives a node: what fits a signed offset, in whole GiB.
+Result<> check_size(uint64_t size_bytes) {
+  constexpr uint64_t kMaxSizeBytes = (uint64_t{INT64_MAX} >> 30) << 30;
+  if (size_bytes <= kMaxSizeBytes) return {};
+  return base::fail(ErrorKind::kInvalidArgument,
+                    fmt::format("offset({}) exceeds maximum({})", size_bytes, kMaxSizeBytes));
+}
+
 // On the node's home loop.
 Task<Result<>> resize_node(Node& node, uint64_t size_bytes) {
   if (const std::string reason = node.busy_reason(); !reason.empty()) {
     co_return base::fail(ErrorKind::kBusy,
                          fmt::format("Node '{}' is busy: {}", node.name(), reason));
   }
-  if (node.read_only()) co_return base::fail(ErrorKind::kReadOnly, "Image is read-only");
+  if (node.read_only()) {
+    CO_TRY(check_size(size_bytes));
+    co_return base::fail(ErrorKind::kReadOnly, "Image is read-only");
+  }
   Edge resizer(EdgeRole::kRoot, nullptr, "block_resize");
   resizer.attach(&node, permission::kResize, permission::kAll);
   auto result = update_permissions(node);
+  if (result) result = check_size(size_bytes);
   if (result) {
     std::vector<Root*> roots;
     collect_roots(node, roots);

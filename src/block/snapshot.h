@@ -26,6 +26,10 @@ enum class SnapshotMode {
 struct SnapshotRequest {
   std::string device;  // `device` or `node_name`; both are tried as find_head does
   std::string node_name;
+  // A node that is open already, without a backing image and at least as large, is the overlay
+  // (blockdev-snapshot): it is used as it is, and all that follows does not count. Empty: it is
+  // made.
+  std::string overlay_node;
   std::string overlay_path;       // relative: to the daemon's directory, made absolute
   std::string overlay_node_name;  // required with node_name; empty: made up
   std::string format = "qcow2";

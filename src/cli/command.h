@@ -29,6 +29,8 @@ struct Command {
   async::Task<base::Result<>> (*run)(Globals globals, std::vector<std::string> arguments);
   // Commands that must run before any thread exists have this instead; it gives the exit status.
   int (*run_before_threads)(const Globals& globals, std::vector<std::string> arguments) = nullptr;
+  // --help behind the first argument is for the command itself.
+  bool helps_itself = false;
 };
 
 // All of them, in the order of --help.
@@ -44,6 +46,8 @@ extern const Command kServeCommand;
 extern const Command kSnapshotCommand;
 extern const Command kTreeCommand;
 extern const Command kQmpCommand;
+extern const Command kEventsCommand;
+extern const Command kShellCommand;
 
 // A wrong call: exit status 2, with the way to --help.
 base::Error usage_error(std::string_view command, std::string text);

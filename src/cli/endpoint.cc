@@ -63,4 +63,16 @@ Task<Result<std::unique_ptr<QmpClient>>> connect_daemon(std::string socket, std:
                                 monitor_path(served.front())));
 }
 
+Task<Result<std::optional<LiveSchema>>> load_schema(QmpClient& client) {
+  const Result<boost::json::value> entries = co_await client.execute("query-qmp-schema");
+  if (!entries && !client.last_error().empty()) co_return std::optional<LiveSchema>();
+  if (!entries) co_return fail(entries.error());
+  co_return std::optional<LiveSchema>(CO_TRY(LiveSchema::read(*entries)));
+}
+
+std::string error_class_of(const boost::json::object& error) {
+  const boost::json::value* name = error.if_contains("class");
+  return name != nullptr && name->is_string() ? std::string(name->get_string()) : std::string();
+}
+
 }  // namespace firn::cli

@@ -2,10 +2,12 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "async/task.h"
 #include "base/result.h"
+#include "cli/live_schema.h"
 #include "cli/qmp_client.h"
 
 namespace firn::cli {
@@ -21,5 +23,11 @@ std::string export_path(const std::string& name);
 // the only one in the runtime directory. Errors list what is there.
 async::Task<base::Result<std::unique_ptr<QmpClient>>> connect_daemon(std::string socket,
                                                                      std::string device);
+
+// The server's own schema; nothing if it has none (a guest agent, a server of before 2015).
+async::Task<base::Result<std::optional<LiveSchema>>> load_schema(QmpClient& client);
+
+// The members of an `error` object of a server, as text; "" for what is not there.
+std::string error_class_of(const boost::json::object& error);
 
 }  // namespace firn::cli

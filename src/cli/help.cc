@@ -8,7 +8,8 @@
 namespace firn::cli {
 namespace {
 
-constexpr std::array kCommands = {&kServeCommand, &kSnapshotCommand, &kTreeCommand, &kQmpCommand};
+constexpr std::array kCommands = {&kServeCommand, &kSnapshotCommand, &kTreeCommand,
+                                  &kShellCommand, &kQmpCommand,      &kEventsCommand};
 
 // roff takes backslashes, and dots and quotes at the start of a line, for its own.
 std::string roff(std::string_view text) {

@@ -90,7 +90,8 @@ int run(std::vector<std::string> arguments) {
     return report(usage_error("", fmt::format("unknown command '{}'", arguments[*at])));
   }
   arguments.erase(arguments.begin(), arguments.begin() + static_cast<ptrdiff_t>(*at) + 1);
-  if (asks_for_help(arguments)) {
+  const bool first_asks = !arguments.empty() && asks_for_help({arguments.front()});
+  if (command->helps_itself ? first_asks : asks_for_help(arguments)) {
     print_out(command_help(*command));
     return 0;
   }

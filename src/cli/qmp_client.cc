@@ -37,7 +37,7 @@ Task<Result<std::unique_ptr<QmpClient>>> QmpClient::connect(std::string socket_p
         "Is the daemon running? 'firn serve DISK' starts one; --socket names another's monitor."));
   }
   std::unique_ptr<QmpClient> client(new QmpClient(std::move(socket_path), *std::move(stream)));
-  const json::object greeting = CO_TRY(co_await client->next_message());
+  const json::object greeting = CO_TRY(co_await client->receive());
   if (!greeting.contains("QMP")) {
     co_return fail(ErrorKind::kGeneric,
                    fmt::format("'{}' is not a QMP monitor", client->socket_path_));
@@ -46,7 +46,7 @@ Task<Result<std::unique_ptr<QmpClient>>> QmpClient::connect(std::string socket_p
   co_return client;
 }
 
-Task<Result<json::object>> QmpClient::next_message() {
+Task<Result<json::object>> QmpClient::receive() {
   for (;;) {
     std::string_view input = received_;
     std::optional<Result<base::JsonValue>> value = parser_.next(input);
@@ -67,15 +67,21 @@ Task<Result<json::object>> QmpClient::next_message() {
   }
 }
 
-Task<Result<json::value>> QmpClient::execute(std::string command, json::object arguments) {
+Task<Result<>> QmpClient::send(std::string command, json::object arguments, json::value id) {
   json::object request{{"execute", command}};
   if (!arguments.empty()) request.emplace("arguments", std::move(arguments));
+  if (!id.is_null()) request.emplace("id", std::move(id));
   const std::string line = base::print_json(json::value(std::move(request))) + "\n";
   const IoVec out(
       base::ConstByteSpan(reinterpret_cast<const std::byte*>(line.data()), line.size()));
-  CO_TRY(co_await stream_->send(out));
+  co_return co_await stream_->send(out);
+}
+
+Task<Result<json::value>> QmpClient::execute(std::string command, json::object arguments) {
+  last_error_.clear();
+  CO_TRY(co_await send(std::move(command), std::move(arguments)));
   for (;;) {
-    json::object message = CO_TRY(co_await next_message());
+    json::object message = CO_TRY(co_await receive());
     if (message.contains("event")) {
       events_.push_back(std::move(message));
     } else if (json::value* value = message.if_contains("return")) {

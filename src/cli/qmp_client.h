@@ -27,6 +27,15 @@ class QmpClient final {
   async::Task<base::Result<boost::json::value>> execute(std::string command,
                                                         boost::json::object arguments = {});
 
+  // One step each, for callers that read replies and events themselves: sends a command with an
+  // `id`, unless that is null; and gives the next message of whatever kind. Not beside execute().
+  async::Task<base::Result<>> send(std::string command, boost::json::object arguments,
+                                   boost::json::value id = {});
+  async::Task<base::Result<boost::json::object>> receive();
+
+  // Ends the connection: what waits gives kCancelled.
+  void close() { stream_->close(); }
+
   // The `error` object of the last command that the daemon refused.
   const boost::json::object& last_error() const { return last_error_; }
 
@@ -38,7 +47,6 @@ class QmpClient final {
  private:
   QmpClient(std::string socket_path, std::unique_ptr<async::Stream> stream)
       : socket_path_(std::move(socket_path)), stream_(std::move(stream)) {}
-  async::Task<base::Result<boost::json::object>> next_message();
   base::Error gone() const;
 
   static constexpr size_t kReceiveBytes = size_t{64} << 10;

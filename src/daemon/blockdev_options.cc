@@ -140,7 +140,7 @@ Result<> fill(block::NodeSpec& spec, const api::BlockdevOptionsNull& options) {
     return fail(ErrorKind::kInvalidArgument,
                 fmt::format("Parameter 'latency-ns' expects at most {}", kMaxLatency_ns));
   }
-  own->read_zeroes = options.read_zeroes.value_or(false);
+  own->read_zeroes = options.read_zeroes;
   spec.driver_options = std::move(own);
   return {};
 }
@@ -210,7 +210,10 @@ Result<block::NodeSpec> node_spec_below(const api::BlockdevOptions& options,
 }  // namespace
 
 Result<block::NodeSpec> node_spec(const api::BlockdevOptions& options) {
-  if (!options.node_name || options.node_name->empty()) {
+  if (options.node_name && options.node_name->empty()) {
+    return fail(ErrorKind::kInvalidArgument, "Invalid node-name: ''");
+  }
+  if (!options.node_name) {
     return fail(ErrorKind::kInvalidArgument, "'node-name' must be specified for the root node");
   }
   return node_spec_below(options, {});

@@ -100,12 +100,14 @@ Daemon::Daemon(std::unique_ptr<block::StateStore> state, std::unique_ptr<block::
       exports_(*graph_, events_),
       block_handlers_(*graph_, events_),
       device_handlers_(*graph_),
+      transaction_handlers_(*graph_, events_),
       export_handlers_(exports_),
       object_handlers_(*graph_),
       context_{.handlers = {.block_core = &block_handlers_,
                             .block_export = &export_handlers_,
                             .block_device = &device_handlers_,
-                            .qom = &object_handlers_},
+                            .qom = &object_handlers_,
+                            .transaction = &transaction_handlers_},
                .on_quit = [this] { ask_to_end(); },
                .describe_monitors =
                    [this](const ClientCommands& self) { return monitors_.describe(self); },
@@ -162,6 +164,7 @@ Task<Result<>> Daemon::stop() {
   co_await monitors_.drain(kDrainPatience);
   co_await exports_.close();
   auto closed = co_await graph_->close();
+  events_.close();
   co_await monitors_.close();
   if (audit_ != nullptr) {
     audit_->post(audit_stop_line(), true);

@@ -67,6 +67,7 @@ class Daemon final {
   Exports exports_;
   BlockHandlers block_handlers_;
   DeviceHandlers device_handlers_;
+  TransactionHandlers transaction_handlers_;
   ExportHandlers export_handlers_;
   ObjectHandlers object_handlers_;
   CommandContext context_;

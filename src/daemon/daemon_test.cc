@@ -27,8 +27,8 @@ using base::Result;
 
 class EventRecorder final : public qmp::EventListener {
  public:
-  void on_event(const JsonValue& event) override {
-    const json::object& object = event.get_object();
+  void on_event(const qmp::Event& event) override {
+    const json::object& object = event.value().get_object();
     events.push_back(print_json(object.at("event")) + " " + print_json(object.at("data")));
     last = object.at("data").get_object();
   }
@@ -105,12 +105,14 @@ TEST_F(DaemonTest, DescribesNodesAsQemuDoes) {
     co_await test.add_null("n");
     JsonValue nodes = *co_await test.call("query-named-block-nodes", "{}");
     EXPECT_EQ(nodes.get_array().size(), 1u);
-    JsonValue expected = *parse_json(
-        "{'iops_rd': 0, 'detect_zeroes': 'off', 'image': {'virtual-size': 1048576, "
-        "'filename': 'null-co://', 'format': 'null-co', 'actual-size': 0}, 'iops_wr': 0, "
-        "'ro': false, 'node-name': 'n', 'backing_file_depth': 0, 'drv': 'null-co', 'iops': 0, "
-        "'bps_wr': 0, 'write_threshold': 0, 'encrypted': false, 'bps': 0, 'bps_rd': 0, "
-        "'cache': {'no-flush': false, 'direct': false, 'writeback': true}, 'file': 'null-co://'}");
+    JsonValue expected = *parse_json(R"({
+        'iops_rd': 0, 'detect_zeroes': 'off', 'iops_wr': 0, 'ro': false, 'node-name': 'n',
+        'image': {'virtual-size': 1048576, 'format': 'null-co', 'actual-size': 0,
+                  'filename': 'json:{"driver": "null-co", "size": 1048576}'},
+        'backing_file_depth': 0, 'drv': 'null-co', 'iops': 0, 'bps_wr': 0, 'write_threshold': 0,
+        'encrypted': false, 'bps': 0, 'bps_rd': 0,
+        'cache': {'no-flush': false, 'direct': false, 'writeback': true},
+        'file': 'json:{"driver": "null-co", "size": 1048576}'})");
     EXPECT_EQ(nodes.at(0), expected) << print_json(nodes);
     EXPECT_EQ(co_await test.ask("query-block"), "[]");
     EXPECT_EQ(co_await test.ask("block-device-add", "{'id': 'vda', 'node-name': 'n'}"), "{}");

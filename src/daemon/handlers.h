@@ -26,6 +26,19 @@ class BlockHandlers final : public api::BlockCoreCommands {
   async::Task<base::Result<std::vector<api::BlockInfo>>> query_block() override;
   async::Task<base::Result<>> block_resize(api::BlockResizeArgs args) override;
   async::Task<base::Result<>> blockdev_snapshot_sync(api::BlockdevSnapshotSync args) override;
+  async::Task<base::Result<>> blockdev_snapshot(api::BlockdevSnapshot args) override;
+
+ private:
+  block::Graph& graph_;
+  qmp::EventHub& events_;
+};
+
+class TransactionHandlers final : public api::TransactionCommands {
+ public:
+  TransactionHandlers(block::Graph& graph, qmp::EventHub& events)
+      : graph_(graph), events_(events) {}
+
+  async::Task<base::Result<>> transaction(api::TransactionArgs args) override;
 
  private:
   block::Graph& graph_;

@@ -1,13 +1,11 @@
 #include <algorithm>
-#include <boost/json/object.hpp>
-#include <limits>
 #include <utility>
 
-#include "api/events.h"
 #include "block/snapshot.h"
 #include "daemon/blockdev_options.h"
 #include "daemon/handlers.h"
 #include "daemon/node_info.h"
+#include "daemon/snapshots.h"
 
 namespace firn::daemon {
 
@@ -63,27 +61,14 @@ Task<Result<>> BlockHandlers::block_resize(api::BlockResizeArgs args) {
 }
 
 Task<Result<>> BlockHandlers::blockdev_snapshot_sync(api::BlockdevSnapshotSync args) {
-  block::SnapshotRequest request;
-  request.device = args.device.value_or("");
-  request.node_name = args.node_name.value_or("");
-  request.overlay_path = std::move(args.snapshot_file);
-  request.overlay_node_name = args.snapshot_node_name.value_or("");
-  if (args.format) request.format = *std::move(args.format);
-  bool existing =
-      args.mode.value_or(api::NewImageMode::kAbsolutePaths) == api::NewImageMode::kExisting;
-  request.mode = existing ? block::SnapshotMode::kExisting : block::SnapshotMode::kAbsolutePaths;
-  auto report = CO_TRY(co_await block::take_snapshot(graph_, std::move(request)));
+  auto report = CO_TRY(co_await block::take_snapshot(graph_, snapshot_request(std::move(args))));
+  announce_snapshot(events_, std::move(report));
+  co_return Result<>();
+}
 
-  api::BlockSnapshotCompletedEvent event;
-  if (!report.device.empty()) event.device = std::move(report.device);
-  event.node_name = std::move(report.old_node);
-  event.overlay = std::move(report.overlay_node);
-  event.pause_ns = report.pause_ns;
-  event.prepare_ns = report.prepare_ns;
-  event.seal_ns = report.seal_ns;
-  constexpr uint64_t kMax = std::numeric_limits<uint32_t>::max();
-  event.in_flight = static_cast<uint32_t>(std::min(report.in_flight, kMax));
-  events_.emit(api::encode_event(event));
+Task<Result<>> BlockHandlers::blockdev_snapshot(api::BlockdevSnapshot args) {
+  auto report = CO_TRY(co_await block::take_snapshot(graph_, snapshot_request(std::move(args))));
+  announce_snapshot(events_, std::move(report));
   co_return Result<>();
 }
 

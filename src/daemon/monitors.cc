@@ -1,6 +1,7 @@
 #include "daemon/monitors.h"
 
 #include <fmt/format.h>
+#include <sys/resource.h>
 
 #include <algorithm>
 #include <boost/json/value.hpp>
@@ -58,7 +59,8 @@ api::MonitorClientInfo describe(const Caller& caller, bool self) {
 }
 
 // Clients of what `options` describe, as `commands` are theirs.
-CallingClient::Make client_maker(const api::MonitorOptions& options, qmp::EventHub& events) {
+CallingClient::Make client_maker(const api::MonitorOptions& options, qmp::EventHub& events,
+                                 qmp::MemoryBudget& budget) {
   if (options.mode == api::MonitorMode::kReadline) {
     std::string greeting =
         fmt::format("Firn {} monitor - type 'help' for more information", base::kVersion);
@@ -67,6 +69,7 @@ CallingClient::Make client_maker(const api::MonitorOptions& options, qmp::EventH
     };
   }
   qmp::SessionOptions session;
+  session.budget = &budget;
   session.pretty = options.pretty.value_or(false);
   if (options.errors == api::MonitorErrors::kQemu) session.errors = api::ErrorDialect::kQemu;
   return [&events, session](std::unique_ptr<async::Stream> stream, qmp::Commands& commands) {
@@ -86,10 +89,22 @@ std::string rejection(const api::MonitorOptions& options, std::string why) {
                          pretty);
 }
 
+// Images need descriptors too: a monitor's clients get half of those that there are.
+qmp::MonitorLimits client_limits(const api::MonitorOptions& options) {
+  qmp::MonitorLimits limits;
+  rlimit descriptors{};
+  if (::getrlimit(RLIMIT_NOFILE, &descriptors) == 0) {
+    limits.max_clients = std::min<size_t>(limits.max_clients, descriptors.rlim_cur / 2);
+  }
+  limits.refusal = rejection(
+      options, fmt::format("This monitor has {} clients and takes no more", limits.max_clients));
+  return limits;
+}
+
 }  // namespace
 
 qmp::ClientFactory Monitors::client_factory(std::string id, const api::MonitorOptions& options) {
-  return [this, id, options, make = client_maker(options, events_)](
+  return [this, id, options, make = client_maker(options, events_, budget_)](
              std::unique_ptr<async::Stream> stream) -> std::unique_ptr<qmp::Client> {
     Caller caller{.monitor = id,
                   .peer = stream->peer_name(),
@@ -122,7 +137,8 @@ Result<> Monitors::add_monitor(const api::MonitorOptions& options) {
   TRY(check_access_options(options));
   chardev.has_monitor = true;
   const std::string id = options.id.value_or(options.chardev);
-  auto monitor = std::make_unique<qmp::Monitor>(id, client_factory(id, options));
+  auto monitor =
+      std::make_unique<qmp::Monitor>(id, client_factory(id, options), client_limits(options));
   if (chardev.stream != nullptr) monitor->serve(std::move(chardev.stream));
   if (chardev.listener != nullptr) monitor->serve_all(std::move(chardev.listener));
   monitors_.push_back({.id = id, .options = options, .monitor = std::move(monitor)});

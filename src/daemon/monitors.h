@@ -14,6 +14,7 @@
 #include "daemon/chardev.h"
 #include "daemon/client_commands.h"
 #include "qmp/events.h"
+#include "qmp/memory_budget.h"
 #include "qmp/monitor.h"
 
 namespace firn::daemon {
@@ -49,6 +50,7 @@ class Monitors final {
   CommandContext& context_;
   qmp::EventHub& events_;
   std::map<std::string, std::unique_ptr<Chardev>, std::less<>> chardevs_;
+  qmp::MemoryBudget budget_;  // of all clients together
   std::vector<Entry> monitors_;
 };
 

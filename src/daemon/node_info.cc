@@ -112,7 +112,9 @@ Task<Result<api::BlockDeviceInfo>> info_at_home(const block::Node& node, bool ch
   info.ro = node.read_only();
   info.drv = node.driver().name();
   if (const block::Node* below = backing_of(node)) info.backing_file = below->driver().filename();
-  for (const block::Node* below = backing_of(node); below; below = backing_of(*below)) {
+  // As QEMU, which counts only the layers that it tells of.
+  for (const block::Node* below = chain ? backing_of(node) : nullptr; below;
+       below = backing_of(*below)) {
     ++info.backing_file_depth;
   }
   info.encrypted = info.image.encrypted.value_or(false);

@@ -108,7 +108,14 @@ JsonValue make_greeting(JsonValue version) {
 
 std::string print_line(const JsonValue& message, bool pretty) {
   std::string line;
-  base::append_json(line, message, pretty ? base::JsonStyle::kPretty : base::JsonStyle::kCompact);
+  if (!pretty) {
+    base::append_json(line, message);
+  } else {
+    for (char c : base::print_json(message, base::JsonStyle::kPretty)) {
+      if (c == '\n') line += '\r';
+      line += c;
+    }
+  }
   line += "\r\n";
   return line;
 }

@@ -43,7 +43,7 @@ JsonValue make_event(boost::json::object event, int64_t wall_clock_us);
 // `version`: the VersionInfo object that query-version gives too.
 JsonValue make_greeting(JsonValue version);
 
-// The message as a line of its own, with the line end that QEMU sends (CR LF).
+// The message as a line of its own, or several, with the line ends that QEMU sends (CR LF).
 std::string print_line(const JsonValue& message, bool pretty);
 
 }  // namespace firn::qmp

@@ -16,13 +16,15 @@ constexpr auto kAcceptPause = std::chrono::milliseconds(100);
 
 }  // namespace
 
-Monitor::Monitor(std::string name, ClientFactory make_client)
-    : name_(std::move(name)), make_client_(std::move(make_client)) {}
+Monitor::Monitor(std::string name, ClientFactory make_client, MonitorLimits limits)
+    : name_(std::move(name)), make_client_(std::move(make_client)), limits_(std::move(limits)) {}
 
 Monitor::~Monitor() { CHECK(clients_.empty()); }
 
 void Monitor::serve(std::unique_ptr<async::Stream> stream) {
   if (stopping_) return;
+  if (clients_.size() >= limits_.max_clients) return scope_.spawn(refuse(std::move(stream)));
+  refused_ = 0;
   std::unique_ptr<Client> client = make_client_(std::move(stream));
   clients_.push_back(client.get());
   scope_.spawn(run_client(std::move(client)));
@@ -34,20 +36,37 @@ void Monitor::serve_all(std::unique_ptr<async::Listener> listener) {
   scope_.spawn(accept_clients());
 }
 
+async::Task<void> Monitor::refuse(std::unique_ptr<async::Stream> stream) {
+  // Once for a crowd of them.
+  if (refused_++ == 0) {
+    base::log_warning(fmt::format("monitor {}: client {} is refused: there are {} already", name_,
+                                  stream->peer_name(), clients_.size()));
+  }
+  std::string text = limits_.refusal;
+  const async::IoVec iov(text.data(), text.size());
+  if (!text.empty()) (void)co_await stream->send(iov);
+  stream->close();
+}
+
 async::Task<void> Monitor::run_client(std::unique_ptr<Client> client) {
   co_await client->run();
   clients_.remove(client.get());
 }
 
 async::Task<void> Monitor::accept_clients() {
+  bool warned = false;
   while (!stopping_) {
     auto stream = co_await listener_->accept();
     if (stream) {
+      warned = false;
       serve(*std::move(stream));
       continue;
     }
     if (stopping_ || stream.error().kind() == base::ErrorKind::kCancelled) break;
-    base::log_warning(fmt::format("monitor {}: {}", name_, stream.error().text()));
+    if (!std::exchange(warned, true)) {
+      base::log_warning(fmt::format("monitor {}: no further clients meanwhile: {}", name_,
+                                    stream.error().text()));
+    }
     co_await async::Loop::current().sleep_for(kAcceptPause, scope_.token());
   }
 }

@@ -15,15 +15,22 @@ namespace firn::qmp {
 // Makes the right kind of client for a stream.
 using ClientFactory = std::function<std::unique_ptr<Client>(std::unique_ptr<async::Stream>)>;
 
+struct MonitorLimits {
+  static constexpr size_t kMaxClients = 4096;
+  size_t max_clients = kMaxClients;
+  // Sent to a client beyond, before its connection is closed.
+  std::string refusal;
+};
+
 // Belongs to the control loop. Before it is destroyed, close() is awaited.
 class Monitor final {
  public:
   // `name` is for logs.
-  Monitor(std::string name, ClientFactory make_client);
+  Monitor(std::string name, ClientFactory make_client, MonitorLimits limits = {});
   ~Monitor();
 
   // Serves one client, from a stream that is connected.
-  void serve(std::unique_ptr<async::Stream> stream);
+  void serve(std::unique_ptr<async::Stream> stream);  // refused beyond the limit
   // Serves every client that `listener` brings, until close().
   void serve_all(std::unique_ptr<async::Listener> listener);
 
@@ -38,6 +45,7 @@ class Monitor final {
  private:
   async::Task<void> accept_clients();
   async::Task<void> run_client(std::unique_ptr<Client> client);
+  async::Task<void> refuse(std::unique_ptr<async::Stream> stream);
   struct Draining {
     Client* client = nullptr;
     bool done = false;
@@ -48,7 +56,9 @@ class Monitor final {
   std::string name_;
   ClientFactory make_client_;
   std::unique_ptr<async::Listener> listener_;
+  const MonitorLimits limits_;
   std::list<Client*> clients_;
+  size_t refused_ = 0;  // since there was room for one
   bool stopping_ = false;
   async::TaskScope scope_;
 };

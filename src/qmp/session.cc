@@ -19,7 +19,10 @@ namespace json = boost::json;
 using base::ErrorKind;
 using base::fail;
 
-constexpr size_t kReadBytes = size_t{16} << 10;
+// There can be thousands of clients that wait. One that fills the small buffer is given the large
+// one for as long as it keeps that up.
+constexpr size_t kFewBytes = 1024;
+constexpr size_t kManyBytes = size_t{64} << 10;
 constexpr std::string_view kNegotiate = "qmp_capabilities";
 
 }  // namespace
@@ -31,7 +34,9 @@ Session::Session(std::unique_ptr<async::Stream> stream, Commands& commands, Even
       events_(events),
       version_(std::move(version)),
       options_(options),
-      output_(*stream_) {}
+      input_share_(options.budget, *this),
+      output_share_(options.budget, *this),
+      output_(*stream_, &output_share_) {}
 
 Session::~Session() { events_.unsubscribe(*this); }
 
@@ -63,28 +68,40 @@ Task<void> Session::drain() {
 }
 
 Task<void> Session::read_requests() {
-  std::string buffer(kReadBytes, '\0');
-  async::IoVec iov(buffer.data(), buffer.size());
+  std::string buffer(kFewBytes, '\0');
   while (true) {
+    const async::IoVec iov(buffer.data(), buffer.size());
     auto received = co_await stream_->receive(iov);
     if (!received || *received == 0) break;
     co_await take_values(std::string_view(buffer).substr(0, *received));
+    const size_t wanted = *received < kFewBytes ? kFewBytes : kManyBytes;
+    if (buffer.size() != wanted) buffer = std::string(wanted, '\0');
   }
-  while (auto value = parser_.finish()) co_await take(*std::move(value));
+  while (auto value = parser_.finish()) {
+    co_await take({.message = *std::move(value), .bytes = parser_.value_bytes()});
+  }
 }
 
 Task<void> Session::take_values(std::string_view bytes) {
-  while (auto value = parser_.next(bytes)) co_await take(*std::move(value));
+  if (input_dropped_) co_return;
+  while (auto value = parser_.next(bytes)) {
+    co_await take({.message = *std::move(value), .bytes = parser_.value_bytes()});
+  }
+  count_input();
 }
 
 Task<void> Session::take(Input input) {
-  if (draining_ || output_.gone()) co_return;
-  if (oob_enabled_ && input && is_out_of_band(*input)) {
-    co_return co_await answer(std::move(input));
+  if (draining_ || input_dropped_ || output_.gone()) co_return;
+  if (oob_enabled_ && input.message && is_out_of_band(*input.message)) {
+    co_await output_.wait_for_room();
+    co_return co_await answer(std::move(input.message));
   }
+  waiting_bytes_ += input.bytes;
+  count_input();
   while (requests_.size() >= kMaxQueued && !draining_ && !output_.gone()) {
     co_await space_waiters_.wait();
   }
+  if (input_dropped_) co_return;
   requests_.push_back(std::move(input));
   request_waiters_.wake_all();
 }
@@ -96,11 +113,18 @@ Task<void> Session::answer_requests() {
       co_await request_waiters_.wait();
       continue;
     }
-    Input input = std::move(requests_.front());
-    requests_.pop_front();
     ++executing_;  // before the wait: the session is not idle
     co_await output_.wait_for_room();
-    if (!output_.gone()) co_await answer(std::move(input));
+    if (!output_.gone() && !requests_.empty()) {
+      Input input = std::move(requests_.front());
+      requests_.pop_front();
+      space_waiters_.wake_all();
+      waiting_bytes_ -= input.bytes;
+      count_input();
+      co_await answer(std::move(input.message));
+    } else {
+      requests_.clear();
+    }
     --executing_;
     space_waiters_.wake_all();
     idle_waiters_.wake_all();
@@ -110,20 +134,20 @@ Task<void> Session::answer_requests() {
   idle_waiters_.wake_all();
 }
 
-Task<void> Session::answer(Input input) {
+Task<void> Session::answer(Result<JsonValue> message) {
   ++executing_;
   std::optional<JsonValue> id;
   Result<std::optional<JsonValue>> result;
-  if (input) {
-    id = id_of(*input);
-    auto request = check_request(*std::move(input), oob_enabled_);
+  if (message) {
+    id = id_of(*message);
+    auto request = check_request(*std::move(message), oob_enabled_);
     if (request) {
       result = co_await execute(*std::move(request), id);
     } else {
       result = fail(request.error());
     }
   } else {
-    result = fail(input.error());
+    result = fail(message.error());
   }
   if (!result) {
     send(make_error_reply(result.error(), std::move(id), options_.errors));
@@ -137,11 +161,11 @@ Task<void> Session::answer(Input input) {
 void Session::send(const JsonValue& message) { output_.push(print_line(message, options_.pretty)); }
 
 Result<JsonValue> Session::negotiate(const json::object& arguments) {
+  auto wanted = TRY(api::decode_as<api::QmpCapabilitiesArgs>(arguments)).enable;
   if (negotiated_) {
     return fail(ErrorKind::kCommandNotFound,
                 "Capabilities negotiation is already complete, command ignored");
   }
-  auto wanted = TRY(api::decode_as<api::QmpCapabilitiesArgs>(arguments)).enable;
   oob_enabled_ = wanted && std::ranges::find(*wanted, api::QMPCapability::kOob) != wanted->end();
   negotiated_ = true;
   events_.subscribe(*this);
@@ -150,7 +174,9 @@ Result<JsonValue> Session::negotiate(const json::object& arguments) {
 
 Task<Result<std::optional<JsonValue>>> Session::execute(Request request,
                                                         std::optional<JsonValue> id) {
-  if (request.command == kNegotiate) co_return CO_TRY(negotiate(request.arguments));
+  if (request.command == kNegotiate && !request.out_of_band) {
+    co_return CO_TRY(negotiate(request.arguments));
+  }
   if (!negotiated_) {
     co_return fail(ErrorKind::kCommandNotFound,
                    "Expecting capabilities negotiation with 'qmp_capabilities'");
@@ -171,10 +197,26 @@ Task<Result<std::optional<JsonValue>>> Session::execute(Request request,
   co_return result;
 }
 
-void Session::on_event(const JsonValue& event) {
-  if (output_.push_event(print_line(event, options_.pretty))) return;
+void Session::on_event(const Event& event) {
+  if (output_.push_event(event.line(options_.pretty))) return;
   base::log_warning(fmt::format(
       "monitor client {} does not read its events; the connection is closed", peer_name()));
+}
+
+void Session::on_memory_short() {
+  if (std::exchange(input_dropped_, true)) return;
+  requests_.clear();
+  parser_ = base::JsonParser();
+  const std::string text =
+      fmt::format("The monitors' clients hold more than {} MiB, this one most of it",
+                  options_.budget->limit_bytes() >> 20);
+  base::log_warning(
+      fmt::format("monitor client {}: {}; the connection is closed", peer_name(), text));
+  output_.end_with(print_line(
+      make_error_reply(base::Error(ErrorKind::kGeneric, text), std::nullopt, options_.errors),
+      options_.pretty));
+  space_waiters_.wake_all();
+  request_waiters_.wake_all();
 }
 
 }  // namespace firn::qmp

@@ -18,6 +18,7 @@
 #include "qmp/client.h"
 #include "qmp/commands.h"
 #include "qmp/events.h"
+#include "qmp/memory_budget.h"
 #include "qmp/message.h"
 #include "qmp/output_queue.h"
 
@@ -25,15 +26,17 @@ namespace firn::qmp {
 
 struct SessionOptions {
   bool pretty = false;
+  MemoryBudget* budget = nullptr;  // none: only the session's own bounds hold
   api::ErrorDialect errors = api::ErrorDialect::kClasses;
 };
 
-class Session final : public Client, private EventListener {
+class Session final : public Client, private EventListener, private MemoryBudget::Owner {
  public:
   // Requests read and not answered yet; a client that sends more is not read from meanwhile.
   static constexpr size_t kMaxQueued = 8;
 
-  // `commands` and `events` outlive the session. `version` is the greeting's VersionInfo.
+  // `commands`, `events` and the budget outlive the session. `version` is the greeting's
+  // VersionInfo.
   Session(std::unique_ptr<async::Stream> stream, Commands& commands, EventHub& events,
           JsonValue version, SessionOptions options);
   ~Session() override;
@@ -44,19 +47,26 @@ class Session final : public Client, private EventListener {
   std::string peer_name() const override { return stream_->peer_name(); }
 
  private:
-  using Input = Result<JsonValue>;  // a message, or why it is none
+  // A message, or why it is none.
+  struct Input {
+    Result<JsonValue> message;
+    size_t bytes;  // of memory
+  };
 
   Task<void> read_requests();
   Task<void> take_values(std::string_view bytes);
   Task<void> take(Input input);
   Task<void> answer_requests();
   // Checks and runs one message, and queues its answer.
-  Task<void> answer(Input input);
+  Task<void> answer(Result<JsonValue> message);
   // No value: success that is not to be answered.
   Task<Result<std::optional<JsonValue>>> execute(Request request, std::optional<JsonValue> id);
   void send(const JsonValue& message);
   Result<JsonValue> negotiate(const boost::json::object& arguments);
-  void on_event(const JsonValue& event) override;
+  void on_event(const Event& event) override;
+  void on_memory_short() override;
+  // Tells the budget what the requests hold.
+  void count_input() { input_share_.set(parser_.buffered_bytes() + waiting_bytes_); }
 
   std::unique_ptr<async::Stream> stream_;
   Commands& commands_;
@@ -64,14 +74,18 @@ class Session final : public Client, private EventListener {
   JsonValue version_;
   SessionOptions options_;
   base::JsonParser parser_;
+  MemoryBudget::Share input_share_;
+  MemoryBudget::Share output_share_;
   OutputQueue output_;
   std::deque<Input> requests_;
+  size_t waiting_bytes_ = 0;         // of requests_, and of one that waits for its place there
   async::WaitList request_waiters_;  // the answering task
   async::WaitList space_waiters_;    // the reading task
   async::WaitList idle_waiters_;
   bool negotiated_ = false;
   bool oob_enabled_ = false;
   bool input_ended_ = false;
+  bool input_dropped_ = false;  // for want of memory; the connection is about to end
   bool draining_ = false;
   size_t executing_ = 0;
   size_t drainers_ = 0;

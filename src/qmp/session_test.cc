@@ -29,12 +29,14 @@ constexpr api::CommandEntry kSlow{.name = "slow", .success_response = true};
 constexpr api::CommandEntry kUrgent{.name = "urgent", .allow_oob = true, .success_response = true};
 constexpr api::CommandEntry kBig{.name = "big", .success_response = true};
 constexpr api::CommandEntry kFails{.name = "fails", .success_response = true};
+constexpr api::CommandEntry kNegotiate{.name = "qmp_capabilities", .success_response = true};
 constexpr api::CommandEntry kSilent{.name = "silent", .success_response = false};
 
 class FakeCommands final : public Commands {
  public:
   const api::CommandEntry* find(std::string_view name) const override {
-    for (const api::CommandEntry* info : {&kEcho, &kSlow, &kUrgent, &kBig, &kFails, &kSilent}) {
+    for (const api::CommandEntry* info :
+         {&kEcho, &kSlow, &kUrgent, &kBig, &kFails, &kNegotiate, &kSilent}) {
       if (info->name == name) return info;
     }
     return nullptr;
@@ -109,19 +111,24 @@ class SessionTest : public testing::Test {
     async::run_until_done(*runtime_, run_body(std::move(body)));
   }
   Task<void> run_body(std::function<Task<void>(SessionTest&)> body) {
-    monitor_ = std::make_unique<Monitor>("test", [this](std::unique_ptr<async::Stream> stream) {
-      return make_client(std::move(stream));
-    });
+    monitor_ = std::make_unique<Monitor>(
+        "test",
+        [this](std::unique_ptr<async::Stream> stream) { return make_client(std::move(stream)); },
+        MonitorLimits{.max_clients = max_clients_, .refusal = "full\r\n"});
     co_await body(*this);
+    events_.close();
     co_await monitor_->close();
     EXPECT_EQ(monitor_->client_count(), 0u);
     monitor_.reset();
   }
+  Task<void> settle(const std::function<bool()>& done) {
+    while (!done()) co_await async::Loop::current().sleep_for(5ms);
+  }
   std::unique_ptr<Client> make_client(std::unique_ptr<async::Stream> stream) {
     if (hmp_) return std::make_unique<HmpSession>(std::move(stream), commands_, "hello");
-    return std::make_unique<Session>(std::move(stream), commands_, events_,
-                                     *base::parse_json("{'package': 'p'}"),
-                                     SessionOptions{.pretty = pretty_, .errors = errors_});
+    return std::make_unique<Session>(
+        std::move(stream), commands_, events_, *base::parse_json("{'package': 'p'}"),
+        SessionOptions{.pretty = pretty_, .budget = &budget_, .errors = errors_});
   }
   std::unique_ptr<Peer> connect() {
     int fds[2];
@@ -146,6 +153,8 @@ class SessionTest : public testing::Test {
   std::unique_ptr<async::Runtime> runtime_;
   FakeCommands commands_;
   EventHub events_;
+  MemoryBudget budget_{1 << 20};
+  size_t max_clients_ = MonitorLimits::kMaxClients;
   std::unique_ptr<Monitor> monitor_;
   api::ErrorDialect errors_ = api::ErrorDialect::kClasses;
   bool hmp_ = false;
@@ -207,12 +216,121 @@ TEST_F(SessionTest, LeavesSuccessUnansweredWhereTheSchemaSaysSo) {
   });
 }
 
+TEST_F(SessionTest, ChecksItsOwnCommandAsAnyOther) {
+  run([](SessionTest& test) -> Task<void> {
+    auto peer = co_await test.negotiated();
+    EXPECT_EQ(co_await peer->ask("{'execute': 'qmp_capabilities', 'arguments': {'x': 1}}"),
+              R"({"error": {"class": "GenericError", "desc": "Parameter 'x' is unexpected"}})");
+    EXPECT_EQ(co_await peer->ask("{'exec-oob': 'qmp_capabilities', 'id': 1}"),
+              R"({"id": 1, "error": {"class": "GenericError", "desc": )"
+              R"("The command qmp_capabilities does not support OOB"}})");
+  });
+}
+
+TEST_F(SessionTest, GivesUpWhoHoldsMostOfTheMemory) {
+  run([](SessionTest& test) -> Task<void> {
+    auto modest = co_await test.negotiated();
+    auto greedy = co_await test.negotiated();
+    co_await modest->send("{'execute': 'echo', 'id': '" + std::string(300 << 10, 'm'));
+    std::string much = "'" + std::string(1000 << 10, 'g');
+    const async::IoVec iov(much.data(), much.size());
+    (void)co_await greedy->stream().send(iov);  // it is closed before it has sent all
+    co_await test.settle([&] { return test.monitor_->client_count() == 1; });
+    EXPECT_EQ(co_await greedy->next(),
+              R"({"error": {"class": "GenericError", "desc": )"
+              R"("The monitors' clients hold more than 1 MiB, this one most of it"}})");
+    EXPECT_EQ(co_await greedy->next(), "end");
+    const std::string answer = co_await modest->ask("'}");
+    EXPECT_TRUE(answer.starts_with(R"({"return": {}, "id": "mmm)")) << answer.substr(0, 100);
+    EXPECT_EQ(test.budget_.used_bytes(), 0u);
+  });
+}
+
+TEST_F(SessionTest, CountsRequestsThatWait) {
+  run([](SessionTest& test) -> Task<void> {
+    auto peer = co_await test.negotiated();
+    co_await peer->send("{'execute': 'slow'}");
+    const std::string big =
+        "{'execute': 'echo', 'arguments': {'x': '" + std::string(100 << 10, 'x');
+    for (int i = 0; i < 4; ++i) co_await peer->send(big + "'}}");
+    co_await test.settle([&] { return test.budget_.used_bytes() > (300 << 10); });
+    test.commands_.release.set();
+    EXPECT_EQ(co_await peer->next(), R"({"return": {}})");
+    for (int i = 0; i < 4; ++i) EXPECT_GT((co_await peer->next()).size(), 100u << 10);
+    EXPECT_EQ(test.budget_.used_bytes(), 0u);
+  });
+}
+
+TEST_F(SessionTest, RefusesClientsBeyondItsLimit) {
+  max_clients_ = 2;
+  run([](SessionTest& test) -> Task<void> {
+    auto first = co_await test.negotiated();
+    auto second = co_await test.negotiated();
+    auto third = test.connect();
+    EXPECT_EQ(co_await third->text_until("\n"), "full\r\n");
+    EXPECT_EQ(co_await third->next(), "end");
+    second.reset();
+    co_await test.settle([&] { return test.monitor_->client_count() == 1; });
+    EXPECT_EQ(co_await (co_await test.negotiated())->ask("{'execute': 'echo'}"),
+              R"({"return": {}})");
+  });
+}
+
+TEST_F(SessionTest, BoundsAnswersOutOfBandToo) {
+  run([](SessionTest& test) -> Task<void> {
+    auto peer = co_await test.negotiated();
+    const std::string text(4000, 'x');
+    std::string requests;
+    for (int i = 0; i < 300; ++i) {
+      requests += "{'exec-oob': 'urgent', 'arguments': {'x': '" + text + "'}}";
+    }
+    async::TaskScope scope;
+    scope.spawn(peer->send(requests));
+    int started = -1;
+    while (std::exchange(started, test.commands_.started) != test.commands_.started) {
+      co_await async::Loop::current().sleep_for(50ms);
+    }
+    EXPECT_LT(started, 200);  // a socket's buffer, and the queue's room
+    for (int i = 0; i < 300; ++i) EXPECT_GT((co_await peer->next()).size(), text.size());
+    co_await scope.join();
+  });
+}
+
+TEST_F(SessionTest, HoldsBackEventsThatComeTooOften) {
+  run([](SessionTest& test) -> Task<void> {
+    auto peer = co_await test.negotiated();
+    const auto emit = [&](std::string_view node, int count) {
+      test.events_.emit({{"event", "QUORUM_REPORT_BAD"},
+                         {"data", json::object{{"node-name", node}, {"count", count}}}});
+    };
+    const auto begun = std::chrono::steady_clock::now();
+    for (int i = 0; i < 5; ++i) emit("a", i);
+    emit("b", 7);
+    test.events_.emit({{"event", "FREE"}, {"data", json::object{{"n", 1}}}});
+    const auto next_is = [&](std::string event) -> Task<void> {
+      const std::string text = co_await peer->next();
+      EXPECT_TRUE(text.ends_with(event)) << text;
+    };
+    co_await next_is(R"("data": {"node-name": "a", "count": 0}})");
+    co_await next_is(R"("data": {"node-name": "b", "count": 7}})");
+    co_await next_is(R"("event": "FREE", "data": {"n": 1}})");
+    EXPECT_LT(std::chrono::steady_clock::now() - begun, 900ms);
+    co_await next_is(R"("data": {"node-name": "a", "count": 4}})");
+    EXPECT_GE(std::chrono::steady_clock::now() - begun, 950ms);
+    emit("a", 8);
+    emit("b", 9);
+    co_await next_is(R"("data": {"node-name": "b", "count": 9}})");
+    test.events_.close();  // nothing is lost at the end
+    co_await next_is(R"("data": {"node-name": "a", "count": 8}})");
+  });
+}
+
 TEST_F(SessionTest, SpreadsAnswersOverLinesWhereAsked) {
   pretty_ = true;
   run([](SessionTest& test) -> Task<void> {
     auto peer = test.connect();
     std::string greeting = co_await peer->text_until("}\r\n");
-    EXPECT_TRUE(greeting.starts_with("{\n    \"QMP\": {\n        \"version\"")) << greeting;
+    EXPECT_TRUE(greeting.starts_with("{\r\n    \"QMP\": {\r\n        \"version\"")) << greeting;
   });
 }
 

@@ -377,6 +377,21 @@ class Case(unittest.TestCase):
         self._daemons.append(daemon)
         return daemon
 
+    def start_monitor(self, path, folder, options=""):
+        """Starts the daemon at `path`, its folder `folder`, with nothing but a monitor on the socket
+        `folder`/qmp. It is ready for clients: qemu-storage-daemon greets one twice, or never, that
+        comes while it starts."""
+        daemon = self.start("--chardev", f"socket,id=q,path={folder}/qmp,server=on,wait=off",
+                            "--monitor", f"chardev=q{options}", "--pidfile", f"{folder}/pid",
+                            nbd=False, qmp=False, path=os.path.abspath(shutil.which(path)),
+                            wrapper=("env", "-C", str(folder)))
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while not (folder / "pid").exists():
+            if time.monotonic() > deadline or not daemon.is_running():
+                raise AssertionError(f"{path} does not start:\n{daemon.log()}")
+            time.sleep(0.005)
+        return daemon
+
     def image(self, name="disk.qcow2", size="64M", fmt="qcow2", options=None, backing=None):
         """Makes an image with qemu-img; gives its path."""
         path = self.folder / name

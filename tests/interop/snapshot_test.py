@@ -41,6 +41,46 @@ class SnapshotTest(firn_test.Case):
         self.assertEqual("qcow2", info["backing-filename-format"])
         self.assertEqual(SIZE, info["virtual-size"])
 
+    def test_a_transaction_takes_all_or_none(self):
+        daemon = self.serve(self.image(size=SIZE))
+        other = self.image("other.qcow2", size=SIZE)
+        daemon.execute("blockdev-add", {
+            "driver": "qcow2", "node-name": "disk1",
+            "file": {"driver": "file", "filename": str(other)}})
+        self.io(daemon, "write -q -P 1 0 1M")
+
+        def action(node, number, folder=self.folder):
+            return {"type": "blockdev-snapshot-sync", "data": {
+                "node-name": node, "snapshot-node-name": f"t{number}",
+                "snapshot-file": str(folder / f"t{number}.qcow2")}}
+        with self.assertRaisesRegex(firn_test.QmpError, "Could not create"):
+            daemon.execute("transaction", {"actions": [
+                action("disk0", 0), action("disk1", 1, self.folder / "none")]})
+        if not firn_test.against_peer():
+            self.assertFalse((self.folder / "t0.qcow2").exists())
+        daemon.execute("transaction", {"actions": [action("disk0", 2), action("disk1", 3)]})
+        self.io(daemon, "write -q -P 2 0 64k", "read -q -P 1 64k 960k")
+        daemon.stop()
+        for number, below in ((2, "disk"), (3, "other")):
+            overlay = self.folder / f"t{number}.qcow2"
+            self.check_image(overlay)
+            self.assertIn(below, self.backing_of(overlay))
+
+    def test_an_open_node_becomes_the_head(self):
+        disk = self.image(size=SIZE)
+        overlay = self.image("overlay.qcow2", size=None, backing=disk)
+        daemon = self.serve(disk)
+        self.io(daemon, "write -q -P 1 0 1M")
+        daemon.execute("blockdev-add", {
+            "driver": "qcow2", "node-name": "over", "backing": None,
+            "file": {"driver": "file", "filename": str(overlay)}})
+        daemon.execute("blockdev-snapshot", {"node": "disk0", "overlay": "over"})
+        self.io(daemon, "write -q -P 2 0 4k", "read -q -P 1 4k 1020k")
+        daemon.stop()
+        self.check_image(overlay)
+        self.io(disk, "read -q -P 1 0 1M")
+        self.io(overlay, "read -q -P 2 0 4k", "read -q -P 1 4k 1020k")
+
     @firn_only("its default has subclusters")
     def test_new_overlays_have_subclusters(self):
         daemon = self.serve(self.image(size=SIZE))

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 
 #include "base/units.h"
 #include "block/registry.h"
@@ -9,9 +10,9 @@
 namespace firn::null {
 
 struct Options final : block::DriverOptions {
-  uint64_t size_bytes = base::kGiB;
-  bool read_zeroes = false;  // false: reads leave the caller's memory as it was
-  uint64_t latency_ns = 0;   // how long every request takes
+  std::optional<uint64_t> size_bytes;  // 1 GiB; a part of a sector counts as one
+  std::optional<bool> read_zeroes;     // false: reads leave the caller's memory as it was
+  uint64_t latency_ns = 0;             // how long every request takes
 };
 
 // Adds "null-co" and "null-aio", which are the same here.

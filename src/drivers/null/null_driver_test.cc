@@ -46,14 +46,18 @@ class NullTest : public ::testing::Test {
 TEST_F(NullTest, ReadsZeroesOnlyIfAsked) {
   block::OpenedTree plain = open("null-co", {});
   EXPECT_EQ(plain.top->driver().size_bytes(), base::kGiB);
+  EXPECT_EQ(plain.top->driver().filename(), "null-co://");
   EXPECT_EQ(read(plain.top->driver()), "????");
   EXPECT_EQ(run(plain.top->driver().status(0, 10))->kind, block::RunKind::kData);
   EXPECT_TRUE(run(block::close_tree(std::move(plain))));
   Options small;
-  small.size_bytes = 4096;
+  small.size_bytes = 4095;
   small.read_zeroes = true;
   block::OpenedTree zeroes = open("null-aio", small);
   EXPECT_EQ(zeroes.top->driver().name(), "null-aio");
+  EXPECT_EQ(zeroes.top->driver().size_bytes(), 4096u);
+  EXPECT_EQ(zeroes.top->driver().filename(),
+            R"(json:{"read-zeroes": true, "driver": "null-aio", "size": 4095})");
   EXPECT_EQ(read(zeroes.top->driver()), std::string(4, '\0'));
   EXPECT_EQ(run(zeroes.top->driver().status(0, 10))->kind, block::RunKind::kZero);
   EXPECT_TRUE(run(block::close_tree(std::move(zeroes))));

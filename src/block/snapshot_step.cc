@@ -1,0 +1,267 @@
+#include "block/snapshot_step.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "base/canary.h"
+#include "base/check.h"
+#include "block/permissions.h"
+
+namespace firn::block {
+
+using base::ErrorKind;
+
+namespace {
+
+// On the head's home loop. ----------------------------------------------------------------------
+
+// Steps 3 and 4 of docs/snapshot.md.
+Task<Result<>> ready_head(Node& head) {
+  if (const std::string reason = head.busy_reason(); !reason.empty()) {
+    co_return base::fail(ErrorKind::kBusy,
+                         fmt::format("Node '{}' is busy: {}", head.name(), reason));
+  }
+  // A node above admits requests for itself: those that it has in flight here are counted nowhere,
+  // and neither the seal nor a copy could wait for them.
+  for (const Edge* edge : head.parents()) {
+    if (edge->role() == EdgeRole::kRoot) continue;
+    co_return base::fail(
+        base::Error(ErrorKind::kBusy,
+                    fmt::format("Node '{}' is busy: node is used as {} of '{}'", head.name(),
+                                edge->name(), edge->parent()->name()))
+            .with_hint(fmt::format("take the snapshot of node '{}'", edge->parent()->name())));
+  }
+  if (head.unsealed_below != nullptr) {
+    co_return base::fail(
+        base::Error(ErrorKind::kBusy,
+                    fmt::format("Node '{}' is busy: the snapshot below it is unsealed (node '{}')",
+                                head.name(), head.unsealed_below->name()))
+            .with_hint("what was written there before that snapshot may not be durable"));
+  }
+  if (head.read_only()) co_return Result<>();
+  auto flushed = co_await head.flush();
+  if (!flushed) {
+    co_return base::fail(
+        base::Error(ErrorKind::kIo, "An IO error has occurred").with_hint(flushed.error().text()));
+  }
+  head.flush_failed = false;
+  co_return Result<>();
+}
+
+// One turn, start to end: a plain function, so that nothing in it can wait.
+SnapshotStep::Pivoted pivot(Node& old_head, PreparedOverlay& prepared, Node& overlay) {
+  async::Loop& loop = old_head.home();
+  const async::TimePoint begun = loop.now();
+  const std::vector<Edge*> parents = old_head.parents();
+  const bool resized = overlay.driver().size_bytes() != old_head.driver().size_bytes();
+  for (Edge* edge : parents) edge->repoint(&overlay);
+  prepared.stand_in();
+  Edge& backing = overlay.children().backing;
+  const PermissionSet wanted = child_permissions(backing, cumulative_permissions(overlay));
+  backing.attach(&old_head, wanted.used, wanted.shared);
+  if (!old_head.read_only()) overlay.unsealed_below = &old_head;
+  if (resized) {
+    for (const Edge* edge : parents) {
+      if (Root* root = edge->root()) root->notify_resize();
+    }
+  }
+  return {.pause_ns = static_cast<uint64_t>((loop.now() - begun).count()),
+          .in_flight = old_head.mutation_count()};
+}
+
+Task<Result<>> seal_steps(Node& old_head) {
+  co_await old_head.wait_for_mutations();
+  if (!base::canaries.seal_without_flush) {
+    CO_TRY(co_await old_head.flush());
+    // A guest's flush may have taken the one report of a lost write-back.
+    if (old_head.flush_failed) {
+      co_return base::fail(ErrorKind::kIo, "a flush of it failed meanwhile");
+    }
+    CO_TRY(co_await old_head.driver().set_read_only(true));
+  }
+  old_head.set_read_only_mark(true);
+  auto locks = update_permissions(old_head);
+  if (!locks) old_head.set_read_only_mark(false);
+  co_return locks;
+}
+
+Task<Result<>> seal_head(Node& old_head, Node& overlay) {
+  if (old_head.read_only()) {
+    (void)update_permissions(old_head);  // nobody may write to it any more; who did before, may
+    co_return Result<>();
+  }
+  auto result = co_await seal_steps(old_head);
+  if (result) {
+    overlay.unsealed_below = nullptr;
+    co_return result;
+  }
+  old_head.seal_failed = true;
+  co_return base::fail(
+      base::Error(ErrorKind::kIo,
+                  fmt::format("The snapshot was taken and node '{}' is in use, but node '{}' below "
+                              "it could not be sealed: {}",
+                              overlay.name(), old_head.name(), result.error().text()))
+          .with_hint(result.error().hint()));
+}
+
+Task<Result<async::FileStat>> identity_of(Node& node) {
+  if (!node.driver().is_protocol()) co_return base::fail(ErrorKind::kUnsupported, "a format");
+  co_return co_await node.driver().identity();
+}
+
+Task<void> discard_overlay(PreparedOverlay& overlay) { co_await overlay.discard(); }
+
+}  // namespace
+
+// On the control loop. --------------------------------------------------------------------------
+
+SnapshotStep::SnapshotStep(Graph& graph, SnapshotRequest request)
+    : graph_(graph), request_(std::move(request)), begun_(async::Loop::current().now()) {}
+
+SnapshotStep::~SnapshotStep() = default;
+
+Task<Result<>> SnapshotStep::prepare(const Earlier& earlier) {
+  old_head_ = CO_TRY(co_await graph_.find_head(request_.device, request_.node_name));
+  CO_TRY(check_not_taken(earlier));
+  CO_TRY(co_await async::call_on(old_head_->home(), ready_head(*old_head_)));
+  if (!request_.overlay_node.empty()) co_return co_await prepare_node(earlier);
+  CO_TRY(check_overlay_name(earlier));
+  OverlayPlan plan = co_await make_plan();
+  prepared_ =
+      CO_TRY(co_await async::call_on(old_head_->home(), PreparedOverlay::prepare(std::move(plan))));
+  co_return Result<>();
+}
+
+// An overlay that a user opened before: QEMU's checks in its order, and the size.
+Task<Result<>> SnapshotStep::prepare_node(const Earlier& earlier) {
+  Node* overlay = CO_TRY(co_await graph_.find_head(request_.overlay_node, request_.overlay_node));
+  for (const auto& other : earlier) {
+    if (other->old_head_ == overlay) {
+      co_return base::fail(ErrorKind::kBusy, "The overlay is already in use");
+    }
+  }
+  CO_TRY(co_await async::call_on(
+      overlay->home(), PreparedOverlay::check_node(*overlay, *old_head_, graph_.registry())));
+  if (&overlay->home() != &old_head_->home()) {
+    CO_TRY(co_await graph_.move_to_loop_locked(*overlay, old_head_->home()));
+  }
+  prepared_ = CO_TRY(co_await async::call_on(
+      old_head_->home(), PreparedOverlay::take_over(*overlay, *old_head_, graph_.registry())));
+  co_return Result<>();
+}
+
+// Each head gets one overlay, and no node is the overlay of two.
+Result<> SnapshotStep::check_not_taken(const Earlier& earlier) const {
+  for (const auto& other : earlier) {
+    if (other->old_head_ != old_head_ && &other->prepared_->top() != old_head_) continue;
+    return base::fail(
+        base::Error(
+            ErrorKind::kBusy,
+            fmt::format("Node '{}' is busy: this transaction takes a snapshot of it already",
+                        old_head_->name()))
+            .with_hint("one transaction is one point in time: name each disk once"));
+  }
+  return {};
+}
+
+Result<> SnapshotStep::check_overlay_name(const Earlier& earlier) const {
+  const std::string& name = request_.overlay_node_name;
+  if (name.empty()) {
+    if (request_.node_name.empty()) return {};
+    return base::fail(ErrorKind::kInvalidArgument, "New overlay node-name missing");
+  }
+  const bool taken = std::ranges::any_of(
+      earlier, [&](const auto& other) { return other->prepared_->top().name() == name; });
+  if (taken || graph_.find_node(name) != nullptr || graph_.find_device(name) != nullptr) {
+    return base::fail(ErrorKind::kExists, "New overlay node-name already in use");
+  }
+  return {};
+}
+
+Task<OverlayPlan> SnapshotStep::make_plan() {
+  OverlayPlan plan{.registry = graph_.registry(),
+                   .below = *old_head_,
+                   .path = request_.overlay_path,
+                   .format = request_.format,
+                   .node_name = request_.overlay_node_name,
+                   .mode = request_.mode,
+                   .create_options = request_.overlay_options,
+                   .files_in_use = {}};
+  if (const auto defaults = graph_.overlay_defaults.find(request_.format);
+      defaults != graph_.overlay_defaults.end()) {
+    for (const auto& option : defaults->second) {
+      const bool given = std::ranges::any_of(
+          request_.overlay_options, [&](const auto& own) { return own.first == option.first; });
+      if (!given) plan.create_options.push_back(option);
+    }
+  }
+  // A file that does not exist is in nobody's use, and if one appears it is refused: a long
+  // chain is not asked file by file for nothing.
+  auto& files = async::Loop::current().files();
+  const std::string path = plain_path(request_.overlay_path);
+  plan.may_exist = (co_await files.stat(path)).has_value();
+  if (!plan.may_exist) co_return std::move(plan);
+  for (Node* node : graph_.nodes()) {
+    auto stat = co_await async::call_on(node->home(), identity_of(*node));
+    if (stat) plan.files_in_use.push_back({node->name(), *stat});
+  }
+  co_return std::move(plan);
+}
+
+Task<void> SnapshotStep::discard() {
+  if (prepared_ == nullptr) co_return;
+  co_await async::call_on(home(), discard_overlay(*prepared_));
+  prepared_.reset();
+}
+
+// Empty where the request named a node.
+std::string SnapshotStep::device_name() const {
+  return graph_.find_device(request_.device) != nullptr ? request_.device : std::string();
+}
+
+SnapshotIntent SnapshotStep::intent() const {
+  return {.device = device_name(),
+          .old_node = old_head_->name(),
+          .overlay_node = prepared_->top().name(),
+          .overlay_path = prepared_->path(),
+          .overlay_format = std::string(prepared_->top().driver().name())};
+}
+
+void SnapshotStep::adopt() {
+  overlay_ = &prepared_->top();
+  CHECK(graph_.adopt(prepared_->tree()).has_value());  // its names were free, and still are
+}
+
+void SnapshotStep::close_gates() {
+  for (const Edge* edge : old_head_->parents()) {
+    Root* root = edge->root();
+    if (root == nullptr) continue;
+    root->gate().close();
+    gated_.push_back(root);
+  }
+}
+
+void SnapshotStep::open_gates() {
+  for (Root* root : std::exchange(gated_, {})) root->gate().open();
+}
+
+void SnapshotStep::pivot_now() { pivoted_ = pivot(*old_head_, *prepared_, *overlay_); }
+
+void SnapshotStep::note_pivot() {
+  moved_ = async::Loop::current().now();
+  report_.device = device_name();
+  report_.old_node = old_head_->name();
+  report_.overlay_node = overlay_->name();
+  report_.overlay_path = prepared_->path();
+  report_.pause_ns = pivoted_.pause_ns;
+  report_.in_flight = pivoted_.in_flight;
+  report_.prepare_ns = static_cast<uint64_t>((moved_ - begun_).count());
+}
+
+Task<void> SnapshotStep::seal() {
+  sealed_ = co_await async::call_on(home(), seal_head(*old_head_, *overlay_));
+  report_.seal_ns = static_cast<uint64_t>((async::Loop::current().now() - moved_).count());
+}
+
+}  // namespace firn::block

@@ -1,0 +1,71 @@
+// One device's part of a transaction of snapshots: what snapshot.h describes, in pieces that a
+// group of them goes through together (transaction.h).
+//
+// Made, used and destroyed by who holds Graph::lock_changes(), on the control loop unless a
+// function says "home loop": that of the old head.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "block/overlay.h"
+#include "block/snapshot.h"
+
+namespace firn::block {
+
+class SnapshotStep final {
+ public:
+  struct Pivoted {
+    uint64_t pause_ns = 0;
+    uint64_t in_flight = 0;
+  };
+  using Earlier = std::vector<std::unique_ptr<SnapshotStep>>;  // those prepared before it
+
+  SnapshotStep(Graph& graph, SnapshotRequest request);
+  ~SnapshotStep();
+
+  // Everything that may fail. An error leaves no trace; after success, either discard() or adopt()
+  // follows.
+  Task<Result<>> prepare(const Earlier& earlier);
+  Task<void> discard();
+
+  SnapshotIntent intent() const;
+  // The overlay has its name from here on, and there is no way back.
+  void adopt();
+
+  async::Loop& home() const { return old_head_->home(); }
+
+  // Home loop. Hold back, or let go, the requests of all users of the head that are not admitted.
+  void close_gates();
+  void open_gates();
+  // Home loop. The pivot: no I/O, no waiting.
+  void pivot_now();
+
+  // After the pivot.
+  void note_pivot();
+  // The result is in sealed().
+  Task<void> seal();
+  const Result<>& sealed() const { return sealed_; }
+  SnapshotReport take_report() { return std::move(report_); }
+
+ private:
+  Task<Result<>> prepare_node(const Earlier& earlier);
+  Result<> check_not_taken(const Earlier& earlier) const;
+  Result<> check_overlay_name(const Earlier& earlier) const;
+  Task<OverlayPlan> make_plan();
+  std::string device_name() const;
+
+  Graph& graph_;
+  SnapshotRequest request_;
+  async::TimePoint begun_;
+  async::TimePoint moved_;
+  Node* old_head_ = nullptr;
+  Node* overlay_ = nullptr;
+  std::unique_ptr<PreparedOverlay> prepared_;
+  std::vector<Root*> gated_;
+  Pivoted pivoted_;
+  SnapshotReport report_;
+  Result<> sealed_;
+};
+
+}  // namespace firn::block

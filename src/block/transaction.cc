@@ -1,0 +1,153 @@
+#include "block/transaction.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <ranges>
+
+#include "async/scope.h"
+#include "base/canary.h"
+#include "block/snapshot_step.h"
+
+namespace firn::block {
+
+using base::ErrorKind;
+
+namespace {
+
+using Steps = std::vector<SnapshotStep*>;
+
+// On their home loop; each in one turn. ---------------------------------------------------------
+
+Task<void> close_gates(Steps steps) {
+  for (SnapshotStep* step : steps) step->close_gates();
+  co_return;
+}
+
+Task<void> pivot_all(Steps steps) {
+  for (SnapshotStep* step : steps) step->pivot_now();
+  co_return;
+}
+
+Task<void> open_gates(Steps steps) {
+  for (SnapshotStep* step : steps) step->open_gates();
+  co_return;
+}
+
+// On the control loop. --------------------------------------------------------------------------
+
+class Transaction {
+ public:
+  explicit Transaction(Graph& graph) : graph_(graph) {}
+
+  Task<Result<std::vector<SnapshotReport>>> run(std::vector<TransactionAction> actions) {
+    const auto guard = co_await graph_.lock_changes();
+    for (TransactionAction& action : actions) {
+      auto prepared = co_await prepare(std::move(action));
+      if (!prepared) {
+        co_await undo();
+        co_return base::fail(std::move(prepared).error());
+      }
+    }
+    if (steps_.empty()) co_return std::vector<SnapshotReport>();
+    CO_TRY(co_await record());
+    co_await pivot();
+    co_await seal();
+    CO_TRY(co_await finish());
+    std::vector<SnapshotReport> reports;
+    for (const auto& step : steps_) reports.push_back(step->take_report());
+    co_return reports;
+  }
+
+ private:
+  Task<Result<>> prepare(TransactionAction action) {
+    if (std::holds_alternative<AbortAction>(action)) {
+      co_return base::fail(ErrorKind::kGeneric, "Transaction aborted using Abort action");
+    }
+    auto step =
+        std::make_unique<SnapshotStep>(graph_, std::get<SnapshotRequest>(std::move(action)));
+    CO_TRY(co_await step->prepare(steps_));
+    steps_.push_back(std::move(step));
+    co_return Result<>();
+  }
+
+  Task<void> undo() {
+    for (const auto& step : steps_ | std::views::reverse) co_await step->discard();
+  }
+
+  // The intents are durable, and the overlays have their names, before anything changes.
+  Task<Result<>> record() {
+    for (const auto& step : steps_) intents_.push_back(step->intent());
+    auto result = co_await graph_.state().record_intents(intents_);
+    if (result) {
+      for (const auto& step : steps_) step->adopt();
+      co_return result;
+    }
+    // A rollback is durable before what was created goes.
+    (void)co_await graph_.state().forget_intents(intents_);
+    co_await undo();
+    co_return result;
+  }
+
+  Task<void> pivot() {
+    std::vector<std::pair<async::Loop*, Steps>> by_loop;
+    for (const auto& step : steps_) {
+      const auto at =
+          std::ranges::find(by_loop, &step->home(), [](auto& one) { return one.first; });
+      auto& own = at == by_loop.end() ? by_loop.emplace_back(&step->home(), Steps()) : *at;
+      own.second.push_back(step.get());
+    }
+    const bool gated = by_loop.size() > 1 && !base::canaries.group_without_gate;
+    if (gated) {
+      for (auto& [loop, steps] : by_loop) co_await async::call_on(*loop, close_gates(steps));
+    }
+    for (auto& [loop, steps] : by_loop) co_await async::call_on(*loop, pivot_all(steps));
+    if (gated) {
+      for (auto& [loop, steps] : by_loop) co_await async::call_on(*loop, open_gates(steps));
+    }
+    for (const auto& step : steps_) step->note_pivot();
+  }
+
+  Task<void> seal() {
+    async::TaskScope scope;
+    for (const auto& step : steps_) scope.spawn(step->seal());
+    co_await scope.join();
+  }
+
+  // What could be sealed is recorded as such, whatever became of the rest.
+  Task<Result<>> finish() {
+    Result<> first;
+    std::vector<SnapshotIntent> sealed;
+    for (size_t i = 0; i < steps_.size(); ++i) {
+      if (steps_[i]->sealed()) {
+        sealed.push_back(intents_[i]);
+      } else if (first) {
+        first = steps_[i]->sealed();
+      }
+    }
+    if (!sealed.empty()) {
+      auto recorded = co_await graph_.state().record_sealed(std::move(sealed));
+      if (!recorded && first) {
+        first = base::fail(std::move(recorded).error().with_context(
+            fmt::format("The snapshot was taken and node '{}' is in use, but that could not be "
+                        "recorded",
+                        intents_.front().overlay_node)));
+      }
+    }
+    co_return first;
+  }
+
+  Graph& graph_;
+  std::vector<std::unique_ptr<SnapshotStep>> steps_;
+  std::vector<SnapshotIntent> intents_;
+};
+
+}  // namespace
+
+Task<Result<std::vector<SnapshotReport>>> run_transaction(Graph& graph,
+                                                          std::vector<TransactionAction> actions) {
+  Transaction transaction(graph);
+  co_return co_await transaction.run(std::move(actions));
+}
+
+}  // namespace firn::block

@@ -1,0 +1,28 @@
+// A transaction: several snapshots that all happen, at one point in time, or none.
+//
+// All are prepared in their order, and the first error undoes those before it, in reverse. Then,
+// where the disks live on several I/O loops, a gate holds back the requests that come, all heads
+// pivot, and the gate opens: whoever was told that a write to one disk is done, and writes to
+// another then, never finds the second write in the snapshot without the first. On one loop all
+// heads pivot within one turn, and there is no gate. No I/O happens inside either. The old heads
+// are sealed beside each other.
+#pragma once
+
+#include <variant>
+#include <vector>
+
+#include "block/snapshot.h"
+
+namespace firn::block {
+
+struct AbortAction {};  // fails: for those who test what a failure leaves
+using TransactionAction = std::variant<SnapshotRequest, AbortAction>;
+
+// On the control loop; holds Graph::lock_changes() to its end. One report for each snapshot, in
+// order; none is no error. Errors before the pivot are those of the first action that failed, and
+// leave no trace. After it all snapshots stand, and the error is that of the first head that could
+// not be sealed, or of recording that they were.
+Task<Result<std::vector<SnapshotReport>>> run_transaction(Graph& graph,
+                                                          std::vector<TransactionAction> actions);
+
+}  // namespace firn::block
