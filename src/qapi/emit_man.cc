@@ -56,6 +56,7 @@ class ManPage {
   void open_section() {
     line(".SH DESCRIPTION");
     opened_ = true;
+    fresh_ = true;
   }
 
   // Text and requests stand on lines of their own; requests that part paragraphs do so only between

@@ -212,7 +212,9 @@ class ManualBuilder {
     if (type.base) add_members(entry, *type.base, type.base, type.base->doc);
   }
 
-  static std::vector<ManualMember> members_of(const Type& type, const Doc* doc) {
+  // `prefix` stands before their names where they are documented: "parent." in an anonymous object.
+  static std::vector<ManualMember> members_of(const Type& type, const Doc* doc,
+                                              const std::string& prefix = "") {
     std::vector<ManualMember> out;
     for (const Member& member : type.own_members) {
       ManualMember& shown = out.emplace_back();
@@ -221,17 +223,18 @@ class ManualBuilder {
       shown.optional = member.optional;
       shown.secret = member.secret;
       shown.features = member.features;
-      shown.text = part_text(doc, member.name);
-      shown.inner = inner_of(member.type, doc);
+      shown.text = part_text(doc, prefix + member.name);
+      shown.inner = inner_of(member.type, doc, prefix + member.name + ".");
     }
     return out;
   }
 
   // What 2011's anonymous objects hold is documented where they stand.
-  static std::vector<ManualMember> inner_of(const Type* type, const Doc* doc) {
+  static std::vector<ManualMember> inner_of(const Type* type, const Doc* doc,
+                                            const std::string& prefix) {
     type = innermost(type);
     if (!type || !type->implicit || type->kind != TypeKind::kObject) return {};
-    return members_of(*type, doc);
+    return members_of(*type, doc, prefix);
   }
 
   static void add_branches(ManualEntry& entry, const Type& type) {
@@ -239,7 +242,7 @@ class ManualBuilder {
     entry.tag = type.tag->name;
     entry.tag_type = type.tag->type;
     for (const Variant& variant : type.variants) {
-      entry.branches.push_back({variant.name, variant.type, inner_of(variant.type, nullptr)});
+      entry.branches.push_back({variant.name, variant.type, inner_of(variant.type, nullptr, "")});
     }
   }
 
