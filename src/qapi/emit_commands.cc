@@ -177,7 +177,7 @@ class CommandsBackend final : public Backend {
  public:
   std::string_view name() const override { return "commands"; }
   std::string_view summary() const override {
-    return "handler interfaces and the dispatch table: commands.h, commands.cc, commands_MODULE.cc";
+    return "handlers and their dispatch: commands.h, commands*.cc";
   }
 
   void emit(const Schema& schema, Output& output) const override {

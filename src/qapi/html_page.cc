@@ -44,6 +44,7 @@ a:focus-visible, input:focus-visible, summary:focus-visible {
 .side a:hover { color: var(--accent); text-decoration: underline; }
 .side li { margin: .15rem 0; }
 .side summary { cursor: pointer; font-weight: 600; }
+.side nav > ul > li > a { font-weight: 600; margin-left: 1rem; }
 .side code { background: none; padding: 0; font-size: .95em; }
 .find label { display: block; font-weight: 600; margin-bottom: .25rem; }
 .find input {

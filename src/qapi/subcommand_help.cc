@@ -15,14 +15,13 @@ constexpr std::string_view kExitStatus =
     "0 done, 1 something is wrong with the schema or a file, 2 bad usage";
 
 constexpr std::string_view kDescription =
-    "Reads a schema and the files that it includes, checks all of it, and makes code, "
-    "documentation\n"
-    "and descriptions of it.";
+    "Reads a schema and the files that it includes, checks all of it, and makes\n"
+    "code, documentation and descriptions of it.";
 
 constexpr std::string_view kDiagnostics =
-    "What is wrong goes to standard error, as `file:line:column: error: text`, with notes that "
-    "point\n"
-    "at other places. One run reports all that it finds.";
+    "What is wrong goes to standard error, as `file:line:column: error: text`, with\n"
+    "the line in question, what led there, and a hint. One run reports all that it\n"
+    "finds.";
 
 constexpr Option kGeneralOptions[] = {
     {"--help", "", "this text; behind a command, the command's"},
