@@ -44,10 +44,12 @@ class Type:
         self.kind = kind  # a built-in's name, or enum, array, object, alternate
         self.name = name
         self.values = []    # enum
+        self.written = []   # enum: its values, and those that `if` leaves out
         self.element = None
         self.members = []   # object: the base's first; alternate: its branches
         self.tag = None     # object: the tag's name
         self.branches = {}  # object: by the tag's value
+        self.conditional = False  # object: some member has an `if`
 
     def effective(self, value):
         """The members of an object that has these contents."""
@@ -146,12 +148,14 @@ class RandomSchema:
         return ("{ " + quote(word) + ": [ " + ", ".join(text for text, _ in parts) + " ] }",
                 holds([h for _, h in parts]))
 
-    def features(self):
+    def features(self, of_type=False):
+        """A type can't be deprecated or unstable; whatever uses it can."""
         if not self.chance(0.2):
             return ""
+        names = ["fast", "x-odd-1", "__org.example_f"] + \
+            ([] if of_type else ["deprecated", "unstable"])
         texts = []
-        for name in self.random.sample(["deprecated", "unstable", "fast", "x-odd-1"],
-                                       self.random.randint(1, 3)):
+        for name in self.random.sample(names, self.random.randint(1, 3)):
             if self.chance(0.3):
                 texts.append("{ 'name': " + quote(name) + ", 'if': " + self.condition()[0] + " }")
             else:
@@ -174,7 +178,7 @@ class RandomSchema:
             return array_of(found), "[ " + quote(found.name) + " ]"
         return found, quote(found.name)
 
-    def members(self, owner, count):
+    def members(self, owner, count, conditions=True):
         """Adds members to `owner`; returns their text."""
         texts = []
         for _ in range(count):
@@ -184,9 +188,10 @@ class RandomSchema:
             there = True
             if self.chance(0.25):
                 extra = self.features()
-                if self.chance(0.5):
+                if conditions and self.chance(0.5):
                     condition, there = self.condition()
                     extra += ", 'if': " + condition
+                    owner.conditional = True
                 text = "{ 'type': " + text + extra + " }"
             texts.append(quote(("*" if optional else "") + name) + ": " + text)
             if there:
@@ -217,13 +222,15 @@ class RandomSchema:
 
     def _enum(self, made):
         texts = []
+        documented = self.chance(0.5)  # then features would have to be, too
         names = self.random.sample(ODD_VALUES, self.random.randint(1, 6))
         names += [f"v{n}" for n in range(self.random.randint(0, 40) if self.chance(0.2) else 1)]
+        made.written = names
         for number, name in enumerate(names):
             there = True
             if number and self.chance(0.3):
-                extra = self.features()
-                if self.chance(0.6):
+                extra = "" if documented else self.features()
+                if not extra or self.chance(0.6):
                     condition, there = self.condition()
                     extra += ", 'if': " + condition
                 texts.append("{ 'name': " + quote(name) + extra + " }")
@@ -233,11 +240,11 @@ class RandomSchema:
                 made.values.append(name)
         prefix = ", 'prefix': 'ODD_PREFIX'" if self.chance(0.3) else ""
         doc = None
-        if self.chance(0.5):  # a backslash at the end must not eat the next line of C++
+        if documented:  # a backslash at the end must not eat the next line of C++
             doc = f"##\n# @{made.name}:\n#\n# Some text with a backslash\\\n#\n"
             doc += "".join(f"# @{name}: the value {name}\\\n#\n" for name in names) + "##"
         self.define(f"'enum': {quote(made.name)}{prefix},\n  'data': [ " + ", ".join(texts) + " ]" +
-                    self.features(), doc)
+                    ("" if documented else self.features(True)), doc)
         self._finish(made)
 
     def _struct(self, made):
@@ -246,9 +253,10 @@ class RandomSchema:
         if structs and self.chance(0.4):
             parent = self.pick(structs)
             made.members += parent.members
+            made.conditional = parent.conditional
             base = f"\n  'base': {quote(parent.name)},"
         text = self.members(made, self.random.randint(0, 6))
-        self.define(f"'struct': {quote(made.name)},{base}\n  'data': {text}" + self.features())
+        self.define(f"'struct': {quote(made.name)},{base}\n  'data': {text}" + self.features(True))
         self._finish(made)
 
     def _union(self, made):
@@ -284,7 +292,7 @@ class RandomSchema:
             texts.append(f"{quote(tag_type.values[0])}: {quote(empty)}")
         self.define(f"'union': {quote(made.name)},\n  'base': {text},\n"
                     f"  'discriminator': {quote(made.tag)},\n"
-                    "  'data': { " + ",\n            ".join(texts) + " }" + self.features())
+                    "  'data': { " + ",\n            ".join(texts) + " }" + self.features(True))
         self._finish(made)
 
     def _alternate(self, made):
@@ -303,7 +311,7 @@ class RandomSchema:
             if self.chance(0.7):
                 found = self.pick(enums)
                 candidates.append(found)
-                values = found.values
+                values = found.written
             if not any(v in ("on", "off") for v in values):
                 candidates.append(self.builtins["bool"])
             if not any(v[0] in "-+.0123456789" for v in values):
@@ -317,7 +325,7 @@ class RandomSchema:
                 quote(branch.name)
             texts.append(f"{quote(name)}: {text}")
         self.define(f"'alternate': {quote(made.name)},\n  'data': {{ " + ", ".join(texts) + " }" +
-                    self.features())
+                    self.features(True))
         self._finish(made)
 
     # ---- Commands and events ----
@@ -327,9 +335,10 @@ class RandomSchema:
         objects = [t for t in self.done if t.kind == "object"]
         if self.chance(0.4):
             made = Type("object", name)
-            return made, self.members(made, self.random.randint(0, 4)), False
+            return made, self.members(made, self.random.randint(0, 4), conditions=False), False
         found = self.pick(objects)
-        return found, quote(found.name), found.tag is not None or self.chance(0.3)
+        boxed = found.tag is not None or found.conditional or self.chance(0.3)
+        return found, quote(found.name), boxed
 
     def _commands(self):
         for number in range(6):
