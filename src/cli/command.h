@@ -48,6 +48,7 @@ extern const Command kTreeCommand;
 extern const Command kQmpCommand;
 extern const Command kEventsCommand;
 extern const Command kShellCommand;
+extern const Command kCompletionCommand;
 
 // A wrong call: exit status 2, with the way to --help.
 base::Error usage_error(std::string_view command, std::string text);

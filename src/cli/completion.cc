@@ -322,6 +322,19 @@ CompletionPlan plan_completion(const LiveSchema& schema, std::span<const ShellVe
   return plan;
 }
 
+void add_words(CompletionPlan& plan, const LiveSchema& schema, std::string_view line,
+               const SchemaDocs& docs) {
+  const std::vector<ShellWord> words = split_words(line);
+  const LiveCommand* command = words.empty() ? nullptr : schema.command(words.front().text);
+  for (Candidate& candidate : plan.completion.candidates) {
+    if (candidate.description.empty() || command == nullptr) continue;
+    std::string path = candidate.text.substr(candidate.text.starts_with("--") ? 2 : 0);
+    while (path.ends_with('=') || path.ends_with('.')) path.pop_back();
+    const std::string sentence = first_sentence(docs.argument(command->name, path));
+    if (!sentence.empty()) candidate.description += ": " + sentence;
+  }
+}
+
 void add_names(CompletionPlan& plan, const std::vector<std::string>& names) {
   for (const std::string& name : names) {
     if (!name.starts_with(plan.typed)) continue;

@@ -11,6 +11,7 @@
 
 #include "base/line_editor.h"
 #include "cli/live_schema.h"
+#include "cli/schema_docs.h"
 
 namespace firn::cli {
 
@@ -44,6 +45,10 @@ struct CompletionPlan {
 
 CompletionPlan plan_completion(const LiveSchema& schema, std::span<const ShellVerb> verbs,
                                std::string_view line, size_t cursor);
+
+// Adds to the descriptions of arguments what they are for, in a sentence.
+void add_words(CompletionPlan& plan, const LiveSchema& schema, std::string_view line,
+               const SchemaDocs& docs);
 
 // Adds the names that begin with what is typed.
 void add_names(CompletionPlan& plan, const std::vector<std::string>& names);

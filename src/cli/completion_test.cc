@@ -163,6 +163,26 @@ TEST_F(CompletionTest, HelpShowsShapes) {
   EXPECT_NE(std::string::npos, event_text(*schema_.event("JOB_DONE")).find("id  string"));
 }
 
+TEST(SchemaDocs, SaysWhatTheSchemaSays) {
+  const SchemaDocs& docs = SchemaDocs::own();
+  EXPECT_NE("", docs.command("blockdev-snapshot-sync"));
+  EXPECT_NE("", docs.argument("blockdev-snapshot-sync", "snapshot-file"));
+  EXPECT_NE("", docs.argument("blockdev-add", "filename"));  // of a branch
+  EXPECT_EQ(docs.argument("blockdev-add", "filename"),
+            docs.argument("blockdev-add", "file.filename"));
+  EXPECT_EQ("", docs.argument("blockdev-add", "no-such"));
+  EXPECT_NE("", docs.event("BLOCK_EXPORT_DELETED"));
+  EXPECT_NE("", docs.event_member("BLOCK_EXPORT_DELETED", "id"));
+  EXPECT_EQ("", SchemaDocs(base::JsonValue(7)).command("quit"));
+}
+
+TEST(SchemaDocs, LinesAndSentences) {
+  EXPECT_EQ("One thing, v1.5", first_sentence("One thing,\nv1.5. Another."));
+  EXPECT_EQ("No stop", first_sentence("No stop\n\nMore."));
+  EXPECT_EQ("  aa bb\n  cc\n\n  dd\n", wrapped("aa bb cc\n\ndd", 2, 8));
+  EXPECT_EQ("", wrapped("", 2, 8));
+}
+
 TEST(ResultText, TablesTextsAndJson) {
   const auto text = [](std::string_view json) {
     return result_text(*base::parse_json(json), {.width = 40});

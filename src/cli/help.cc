@@ -8,8 +8,9 @@
 namespace firn::cli {
 namespace {
 
-constexpr std::array kCommands = {&kServeCommand, &kSnapshotCommand, &kTreeCommand,
-                                  &kShellCommand, &kQmpCommand,      &kEventsCommand};
+constexpr std::array kCommands = {&kServeCommand,     &kSnapshotCommand, &kTreeCommand,
+                                  &kShellCommand,     &kQmpCommand,      &kEventsCommand,
+                                  &kCompletionCommand};
 
 // roff takes backslashes, and dots and quotes at the start of a line, for its own.
 std::string roff(std::string_view text) {

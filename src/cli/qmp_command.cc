@@ -107,7 +107,7 @@ Task<Result<>> run(Globals globals, std::vector<std::string> arguments) {
     }
     std::vector<std::string> words = call.words;
     words.insert(words.begin(), call.command);
-    print_out(command_text(*command, words));
+    print_out(command_text(*command, words, &SchemaDocs::own()));
     co_return Result<>();
   }
   ArgumentParser parser(call.check ? command : nullptr);

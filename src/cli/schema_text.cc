@@ -20,9 +20,12 @@ std::string marks(const std::vector<std::string>& features) {
   return features.empty() ? "" : fmt::format(" ({})", fmt::join(features, ", "));
 }
 
+constexpr size_t kTextWidth = 80;
+
 struct Row {
   std::string name;
   std::string text;
+  std::string words = {};  // what it is for
 };
 
 void add_branch_row(std::vector<Row>& rows, const LiveType& object, const std::string& above) {
@@ -57,6 +60,7 @@ void add_rows(std::vector<Row>& rows, const LiveType& object, const std::string&
 }
 
 std::string rows_text(const std::vector<Row>& rows) {
+  constexpr size_t kWordsIndent = 6;
   constexpr size_t kMaxNameWidth = 28;
   size_t width = 0;
   for (const Row& row : rows) {
@@ -70,6 +74,7 @@ std::string rows_text(const std::vector<Row>& rows) {
     } else {
       fmt::format_to(std::back_inserter(text), "  {:<{}}  {}\n", row.name, width, row.text);
     }
+    text += wrapped(row.words, kWordsIndent, kTextWidth);
   }
   return text;
 }
@@ -98,13 +103,21 @@ std::string columns_text(const std::vector<std::string>& names, size_t width) {
 
 }  // namespace
 
-std::string command_text(const LiveCommand& command, std::span<const std::string> words) {
+std::string command_text(const LiveCommand& command, std::span<const std::string> words,
+                         const SchemaDocs* docs) {
   std::string text = command.name + marks(command.features) + "\n\n";
+  if (docs != nullptr) {
+    const std::string about = wrapped(docs->command(command.name), 0, kTextWidth);
+    if (!about.empty()) text += about + "\n";
+  }
   if (is_empty(*command.arguments)) {
     text += "No arguments.\n";
   } else {
     std::vector<Row> rows;
     add_rows(rows, *command.arguments, {}, settings_of(command, words));
+    for (Row& row : rows) {
+      if (docs != nullptr) row.words = docs->argument(command.name, row.name);
+    }
     text += "arguments:\n" + rows_text(rows);
   }
   if (!is_empty(*command.returns)) {
@@ -114,11 +127,18 @@ std::string command_text(const LiveCommand& command, std::span<const std::string
   return text;
 }
 
-std::string event_text(const LiveEvent& event) {
+std::string event_text(const LiveEvent& event, const SchemaDocs* docs) {
   std::string text = fmt::format("{}{}, an event\n\n", event.name, marks(event.features));
+  if (docs != nullptr) {
+    const std::string about = wrapped(docs->event(event.name), 0, kTextWidth);
+    if (!about.empty()) text += about + "\n";
+  }
   if (is_empty(*event.data)) return text + "Carries no data.\n";
   std::vector<Row> rows;
   add_rows(rows, *event.data, {}, {});
+  for (Row& row : rows) {
+    if (docs != nullptr) row.words = docs->event_member(event.name, row.name);
+  }
   return text + "carries:\n" + rows_text(rows);
 }
 

@@ -349,6 +349,7 @@ Task<void> Shell::run_command(std::string line, ShellLine read) {
 Task<void> Shell::complete() {
   if (!schema_) co_return;
   CompletionPlan plan = plan_completion(*schema_, shell_verbs(), editor_.line(), editor_.cursor());
+  add_words(plan, *schema_, editor_.line(), SchemaDocs::own());
   if (plan.names == NameKind::kFile) add_files(plan);
   std::vector<NameKind> kinds = {plan.names};
   if (plan.names == NameKind::kDevice) kinds.push_back(NameKind::kNode);  // may stand in its place

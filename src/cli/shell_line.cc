@@ -138,8 +138,12 @@ Result<std::string> help_text(const LiveSchema* schema, std::span<const std::str
   }
   const std::string& name = words.front();
   if (schema != nullptr) {
-    if (const LiveCommand* command = schema->command(name)) return command_text(*command, words);
-    if (const LiveEvent* event = schema->event(name)) return event_text(*event);
+    if (const LiveCommand* command = schema->command(name)) {
+      return command_text(*command, words, &SchemaDocs::own());
+    }
+    if (const LiveEvent* event = schema->event(name)) {
+      return event_text(*event, &SchemaDocs::own());
+    }
   }
   const auto verb = std::ranges::find(kVerbs, name, &ShellVerb::name);
   if (verb != kVerbs.end()) return fmt::format("{}\n  {}\n", verb->usage, verb->summary);

@@ -355,6 +355,28 @@ class TerminalTest(ShellCase):
         shell.type("\x1aquery-block-exports\r")
         shell.wait_text("vda  nbd")
 
+    def test_job_control(self):
+        daemon = self.disk()
+        shell = Shell(["bash", "--norc", "--noprofile", "-i"],
+                      {**self.environment, "PS1": "bash$ ", "INPUTRC": "/dev/null"})
+        self.addCleanup(shell.close)
+        shell.wait_line("bash$")
+        shell.type(" ".join(self.arguments(daemon, "shell")) + "\r")
+        prompt = daemon.qmp_path.stem + "> "
+        shell.wait_line(prompt.rstrip())
+        shell.type("query-ver\x1a")
+        shell.wait_text("Stopped")
+        shell.wait_line("bash$")
+        shell.type("fg\r")
+        shell.wait_line(prompt + "query-ver")
+        shell.type("sion\r")
+        shell.wait_text('"major"')
+        shell.type("\x04")
+        shell.wait_line("bash$")
+        shell.type("echo $?. && exit\r")
+        shell.wait_text("0.")
+        self.assertEqual(0, shell.end())
+
     def test_the_daemon_is_killed(self):
         daemon = self.disk()
         shell = self.shell(daemon)
@@ -523,6 +545,38 @@ class LinesTest(ShellCase):
                 self.assertNotEqual(0, status)
                 for text in texts:
                     self.assertIn(text, err)
+
+    def test_help_has_words(self):
+        daemon = self.disk()
+        text = self.firn(daemon, "shell", "-c", "help blockdev-snapshot-sync")[1]
+        self.assertIn("snapshot-file", text)
+        self.assertGreater(text.count("      "), 3, text)  # what arguments are for, below each
+
+    def test_bash_completes(self):
+        daemon = self.disk()
+        script = self.firn(daemon, "completion", "bash")[1]
+
+        def complete(line):
+            """What bash would offer for a line."""
+            program = script + (
+                'words=($1); COMP_LINE="$1"; COMP_POINT=${#1}\n'
+                '_firn; printf "%s\\n" "${COMPREPLY[@]}"\n')
+            path = f"{os.path.dirname(firn_path())}:{os.environ['PATH']}"
+            return subprocess.run(
+                ["bash", "-c", program, "bash", line], capture_output=True, text=True, check=True,
+                timeout=60, env={**self.environment, "PATH": path}).stdout.splitlines()
+
+        start = f"firn --socket {daemon.qmp_path} "
+        self.assertEqual(["shell "], complete("firn sh"))
+        self.assertIn("--mode ", complete("firn snapshot --mo"))
+        self.assertEqual(["block_resize "], complete(start + "qmp block_re"))
+        self.assertIn("--node-name ", complete(start + "qmp block_resize --"))
+        self.assertEqual(["disk0 "], complete(start + "qmp block_resize --node-name di"))
+        # Bash takes words apart at '='.
+        self.assertEqual(["disk0 "], complete(start + "qmp block_resize node-name=di"))
+        self.assertEqual(["BLOCK_EXPORT_DELETED "], complete(start + "events BLOCK_EX"))
+        self.assertEqual(["vda "], complete(start + "tree "))
+        self.assertEqual([""], complete("firn --socket /no/such qmp block_re"))
 
     def test_events(self):
         daemon = self.disk()
