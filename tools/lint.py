@@ -22,11 +22,12 @@ ARROWS = {
     "api": ["async", "base"],
     "qapi": ["base"],
     "qmp": ["api", "async", "base"],
+    "chardev": ["async", "base"],
     "block": ["async", "base"],
     "drivers/*": ["block", "async", "base"],
     "exports/*": ["block", "async", "base"],
     "jobs": ["block", "async", "base"],
-    "daemon": ["api", "qmp", "drivers/*", "exports/*", "jobs", "block", "async", "base"],
+    "daemon": ["api", "qmp", "chardev", "drivers/*", "exports/*", "jobs", "block", "async", "base"],
     "cli": ["drivers/*", "exports/*", "jobs", "block", "async", "base"],
 }
 

@@ -40,6 +40,7 @@ base::Error Stream::error_of(const Stream& stream, const StreamOp& op) {
 }
 
 std::string SocketAddress::to_string() const {
+  if (kind == Kind::kFd) return "fd:" + std::to_string(fd);
   if (kind == Kind::kUnix) return (local.abstract ? "unix:@" : "unix:") + local.path;
   const bool numeric_v6 = inet.host.find(':') != std::string::npos;
   return fmt::format(fmt::runtime(numeric_v6 ? "[{}]:{}" : "{}:{}"), inet.host, inet.port);

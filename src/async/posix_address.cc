@@ -239,8 +239,7 @@ base::Result<PosixListener::Options> listen_inet(SocketAddress address, int back
   if (owned.fds.empty()) return bind_error(problem, address);
 
   PosixListener::Options options;
-  options.address = std::move(address);
-  options.address.inet.port = std::to_string(ntohs(chosen));
+  options.address = TRY(address_of(TRY(local_address(owned.fds.front()))));
   options.fds = owned.take();
   return options;
 }

@@ -17,9 +17,17 @@
 namespace firn::async {
 namespace {
 
-// Waits for `fd` to take part in I/O. Must not be given up.
-struct Readiness : PollRequest {
-  Readiness(KernelLoop& on, int descriptor, uint32_t wanted) : loop(on) {
+// Waits for `fd` to take part in I/O, or for `token`.
+struct Readiness : PollRequest, CancelWaiter {
+  Readiness(KernelLoop& on, int descriptor, uint32_t wanted, CancelToken token)
+      : CancelWaiter(token,
+                     [](CancelWaiter& waiter) {
+                       auto& self = static_cast<Readiness&>(waiter);
+                       if (!self.waiting()) return;
+                       self.loop.cancel(self);
+                       self.loop.ready(self.waiter);
+                     }),
+        loop(on) {
     fd = descriptor;
     events = wanted;
     on_ready = [](PollRequest& request) {
@@ -38,6 +46,9 @@ struct Readiness : PollRequest {
   std::coroutine_handle<> waiter;
 };
 
+// Of a socket that was bound by others and does not listen yet.
+constexpr int kAdoptedBacklog = 128;
+
 base::Error connect_error(int problem, const SocketAddress& address) {
   const bool is_file = address.kind == SocketAddress::Kind::kUnix && !address.local.abstract;
   return base::Error::from_errno(
@@ -51,6 +62,11 @@ base::Error connect_error(int problem, const SocketAddress& address) {
 
 Task<base::Result<std::unique_ptr<Listener>>> PosixNetwork::listen(SocketAddress address,
                                                                    int backlog) {
+  if (address.kind == SocketAddress::Kind::kFd) {
+    auto listener = adopt_listener(address.fd);
+    if (!listener) ::close(address.fd);
+    co_return listener;
+  }
   auto options = co_await loop_.on_worker([&] {
     return address.kind == SocketAddress::Kind::kUnix ? listen_unix(address, backlog)
                                                       : listen_inet(address, backlog);
@@ -59,25 +75,32 @@ Task<base::Result<std::unique_ptr<Listener>>> PosixNetwork::listen(SocketAddress
   co_return std::make_unique<PosixListener>(loop_, std::move(*options));
 }
 
-Task<base::Result<std::unique_ptr<Stream>>> PosixNetwork::connect(SocketAddress address) {
+Task<base::Result<std::unique_ptr<Stream>>> PosixNetwork::connect(SocketAddress address,
+                                                                  CancelToken cancel) {
   if (address.kind == SocketAddress::Kind::kUnix) {
-    co_return co_await connect_unix(std::move(address));
+    co_return co_await connect_unix(std::move(address), cancel);
   }
-  co_return co_await connect_inet(std::move(address));
+  if (address.kind == SocketAddress::Kind::kFd) {
+    co_return adopt_fds(address.fd, address.fd, address.to_string());
+  }
+  co_return co_await connect_inet(std::move(address), cancel);
 }
 
-Task<int> PosixNetwork::connect_fd(int fd, const void* address, unsigned length) {
+Task<int> PosixNetwork::connect_fd(int fd, const void* address, unsigned length,
+                                   CancelToken cancel) {
   // A unix socket whose queue is full says EAGAIN and can't be waited for: it is asked again.
   constexpr int kTries = 500;
   constexpr Duration kPause = std::chrono::milliseconds(10);
   for (int tries = 0; ::connect(fd, static_cast<const sockaddr*>(address), length) != 0; ++tries) {
     const int problem = errno;
     if (problem == EAGAIN && tries < kTries) {
-      co_await loop_.sleep_for(kPause);
+      if (!co_await loop_.sleep_for(kPause, cancel)) co_return ECANCELED;
       continue;
     }
     if (problem != EINPROGRESS && problem != EINTR) co_return problem;
-    co_await Readiness(loop_, fd, POLLOUT);
+    if (cancel.cancelled()) co_return ECANCELED;
+    co_await Readiness(loop_, fd, POLLOUT, cancel);
+    if (cancel.cancelled()) co_return ECANCELED;
     int outcome = 0;
     socklen_t size = sizeof outcome;
     if (::getsockopt(fd, SOL_SOCKET, SO_ERROR, &outcome, &size) != 0) co_return errno;
@@ -86,11 +109,12 @@ Task<int> PosixNetwork::connect_fd(int fd, const void* address, unsigned length)
   co_return 0;
 }
 
-Task<base::Result<std::unique_ptr<Stream>>> PosixNetwork::connect_unix(SocketAddress address) {
+Task<base::Result<std::unique_ptr<Stream>>> PosixNetwork::connect_unix(SocketAddress address,
+                                                                       CancelToken cancel) {
   const KernelAddress raw = CO_TRY(unix_address(address.local));
   const int fd = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
   if (fd < 0) co_return base::fail(connect_error(errno, address));
-  const int problem = co_await connect_fd(fd, raw.get(), raw.length);
+  const int problem = co_await connect_fd(fd, raw.get(), raw.length, cancel);
   if (problem != 0) {
     ::close(fd);
     co_return base::fail(connect_error(problem, address));
@@ -98,7 +122,8 @@ Task<base::Result<std::unique_ptr<Stream>>> PosixNetwork::connect_unix(SocketAdd
   co_return std::make_unique<PosixStream>(loop_, fd, fd, address.to_string());
 }
 
-Task<base::Result<std::unique_ptr<Stream>>> PosixNetwork::connect_inet(SocketAddress address) {
+Task<base::Result<std::unique_ptr<Stream>>> PosixNetwork::connect_inet(SocketAddress address,
+                                                                       CancelToken cancel) {
   auto found = co_await loop_.on_worker([&] { return resolve(address.inet, false); });
   if (!found) co_return base::fail(std::move(found).error());
   int problem = EADDRNOTAVAIL;
@@ -108,7 +133,7 @@ Task<base::Result<std::unique_ptr<Stream>>> PosixNetwork::connect_inet(SocketAdd
       problem = errno;
       continue;
     }
-    problem = co_await connect_fd(fd, raw.get(), raw.length);
+    problem = co_await connect_fd(fd, raw.get(), raw.length, cancel);
     if (problem == 0) co_return std::make_unique<PosixStream>(loop_, fd, fd, name_of(raw));
     ::close(fd);
   }
@@ -140,13 +165,19 @@ base::Result<std::unique_ptr<Listener>> PosixNetwork::adopt_listener(int fd) {
   if (::getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &length) != 0) {
     return base::fail(base::Error::from_errno(errno, text));
   }
-  if (listens == 0) {
-    return base::fail(base::ErrorKind::kInvalidArgument,
-                      text + ": it is a socket that does not listen");
-  }
   const KernelAddress raw = TRY_CONTEXT(local_address(fd), text);
   PosixListener::Options options;
   options.address = TRY_CONTEXT(address_of(raw), text);
+  const bool is_bound = options.address.kind == SocketAddress::Kind::kUnix
+                            ? !options.address.local.path.empty()
+                            : options.address.inet.port != "0";
+  if (listens == 0 && !is_bound) {
+    return base::fail(base::ErrorKind::kInvalidArgument,
+                      text + ": it is a socket that has no address");
+  }
+  if (listens == 0 && ::listen(fd, kAdoptedBacklog) != 0) {
+    return base::fail(base::Error::from_errno(errno, text));
+  }
   options.shared = true;
   options.fds.push_back(fd);
   ::fcntl(fd, F_SETFL, ::fcntl(fd, F_GETFL) | O_NONBLOCK);

@@ -16,17 +16,20 @@ class PosixNetwork final : public Network {
   explicit PosixNetwork(KernelLoop& loop) : loop_(loop) {}
 
   Task<base::Result<std::unique_ptr<Listener>>> listen(SocketAddress address, int backlog) override;
-  Task<base::Result<std::unique_ptr<Stream>>> connect(SocketAddress address) override;
+  Task<base::Result<std::unique_ptr<Stream>>> connect(SocketAddress address,
+                                                      CancelToken cancel) override;
   base::Result<std::unique_ptr<Stream>> adopt(std::unique_ptr<Stream> stream) override;
   base::Result<std::unique_ptr<Stream>> adopt_fds(int receive_fd, int send_fd,
                                                   std::string name) override;
   base::Result<std::unique_ptr<Listener>> adopt_listener(int fd) override;
 
  private:
-  Task<base::Result<std::unique_ptr<Stream>>> connect_unix(SocketAddress address);
-  Task<base::Result<std::unique_ptr<Stream>>> connect_inet(SocketAddress address);
+  Task<base::Result<std::unique_ptr<Stream>>> connect_unix(SocketAddress address,
+                                                           CancelToken cancel);
+  Task<base::Result<std::unique_ptr<Stream>>> connect_inet(SocketAddress address,
+                                                           CancelToken cancel);
   // Connects `fd`, which doesn't block. 0 or an errno value.
-  Task<int> connect_fd(int fd, const void* address, unsigned length);
+  Task<int> connect_fd(int fd, const void* address, unsigned length, CancelToken cancel);
 
   KernelLoop& loop_;
 };

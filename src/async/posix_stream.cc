@@ -13,8 +13,11 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstring>
 #include <utility>
+#include <vector>
 
+#include "async/posix_address.h"
 #include "base/check.h"
 
 namespace firn::async {
@@ -121,6 +124,9 @@ int64_t PosixStream::move_once(Side& side, const StreamOp& op) {
   auto pieces = rest->pieces();
   pieces = pieces.first(std::min<size_t>(pieces.size(), IOV_MAX));
   const bool receives = op.kind == StreamOp::Kind::kReceive;
+  if (receives && side.stream->descriptor_sink_ != nullptr) {
+    return side.stream->receive_message(pieces);
+  }
   if (side.is_socket) {
     constexpr int kFlags = MSG_DONTWAIT | MSG_NOSIGNAL;
     if (pieces.size() == 1) {
@@ -147,6 +153,29 @@ int64_t PosixStream::move_once(Side& side, const StreamOp& op) {
                   : ::writev(side.fd, pieces.data(), count);
 }
 
+int64_t PosixStream::receive_message(std::span<const iovec> pieces) {
+  constexpr size_t kMostDescriptors = 253;  // the kernel's limit for one message: SCM_MAX_FD
+  alignas(cmsghdr) std::byte control[CMSG_SPACE(kMostDescriptors * sizeof(int))];
+  msghdr message{};
+  message.msg_iov = const_cast<iovec*>(pieces.data());
+  message.msg_iovlen = pieces.size();
+  message.msg_control = control;
+  message.msg_controllen = sizeof control;
+  const int64_t received = ::recvmsg(receive_.fd, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+  if (received < 0) return received;
+  std::vector<int> fds;
+  for (cmsghdr* each = CMSG_FIRSTHDR(&message); each; each = CMSG_NXTHDR(&message, each)) {
+    if (each->cmsg_level != SOL_SOCKET || each->cmsg_type != SCM_RIGHTS) continue;
+    const size_t old = fds.size();
+    const size_t count = (each->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+    fds.resize(old + count);
+    std::memcpy(fds.data() + old, CMSG_DATA(each), count * sizeof(int));
+  }
+  if (!fds.empty()) descriptor_sink_->on_descriptors(fds, received_bytes_);
+  received_bytes_ += static_cast<uint64_t>(received);
+  return received;
+}
+
 bool PosixStream::advance(Side& side, StreamOp& op) {
   while (op.done_bytes != op.iov->size_bytes()) {
     const int64_t moved = move_once(side, op);
@@ -165,7 +194,7 @@ bool PosixStream::advance(Side& side, StreamOp& op) {
 
 void PosixStream::wait_for(Side& side) {
   // What comes into one piece of memory, the ring receives without another call.
-  if (&side == &receive_ && side.is_socket && loop_->has_ring() &&
+  if (&side == &receive_ && side.is_socket && loop_->has_ring() && descriptor_sink_ == nullptr &&
       side.op->iov->pieces().size() == 1) {
     return receive_on_ring(side);
   }
@@ -258,6 +287,20 @@ bool PosixStream::peer_is_gone() const {
   // Of a pipe, the end that we write to tells (POLLERR).
   pollfd state{.fd = send_.fd, .events = 0, .revents = 0};
   return closed_ || (::poll(&state, 1, 0) == 1 && (state.revents & (POLLHUP | POLLERR)) != 0);
+}
+
+std::string PosixStream::local_name() const {
+  if (!receive_.is_socket) return {};
+  const auto address = local_address(receive_.fd);
+  if (!address || address->get()->sa_family == AF_UNIX) return {};
+  return name_of(*address);
+}
+
+void PosixStream::set_descriptor_sink(DescriptorSink* sink) {
+  CHECK(receive_.op == nullptr);
+  const auto address = receive_.is_socket ? local_address(receive_.fd)
+                                          : base::Result<KernelAddress>(KernelAddress{});
+  if (address && address->get()->sa_family == AF_UNIX) descriptor_sink_ = sink;
 }
 
 void PosixStream::move_to(KernelLoop& loop) {

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 
 #include "async/kernel_loop.h"
@@ -25,6 +26,8 @@ class PosixStream final : public Stream {
   std::optional<PeerCredentials> peer_credentials() const override;
   bool peer_is_gone() const override;
   std::string peer_name() const override { return peer_name_; }
+  std::string local_name() const override;
+  void set_descriptor_sink(DescriptorSink* sink) override;
 
   // The stream lives on `loop` from now on. Nothing may be in flight.
   void move_to(KernelLoop& loop);
@@ -49,6 +52,8 @@ class PosixStream final : public Stream {
   // Goes on with `op`. True if that ends it.
   static bool advance(Side& side, StreamOp& op);
   static int64_t move_once(Side& side, const StreamOp& op);
+  // One receive that takes descriptors too.
+  int64_t receive_message(std::span<const iovec> pieces);
   void wait_for(Side& side);
   void receive_on_ring(Side& side);
   static void on_ring_result(Side& side, int32_t result);
@@ -62,6 +67,8 @@ class PosixStream final : public Stream {
   Side receive_;
   Side send_;
   bool closed_ = false;
+  DescriptorSink* descriptor_sink_ = nullptr;
+  uint64_t received_bytes_ = 0;  // counted for the sink
   std::string peer_name_;
 };
 

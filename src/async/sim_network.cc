@@ -385,7 +385,8 @@ base::Result<std::unique_ptr<Stream>> SimNetwork::connect_now(SimLoop& loop,
   return std::make_unique<SimStream>(*this, loop, std::move(connection), 0);
 }
 
-Task<base::Result<std::unique_ptr<Stream>>> SimNetwork::connect(SocketAddress address) {
+Task<base::Result<std::unique_ptr<Stream>>> SimNetwork::connect(SocketAddress address,
+                                                                CancelToken) {
   SimLoop& loop = current_loop();
   co_return co_await loop.on_worker([&] { return connect_now(loop, address); });
 }

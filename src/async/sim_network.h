@@ -25,7 +25,8 @@ class SimNetwork final : public Network {
   ~SimNetwork() override;  // no stream or listener may be left
 
   Task<base::Result<std::unique_ptr<Listener>>> listen(SocketAddress address, int backlog) override;
-  Task<base::Result<std::unique_ptr<Stream>>> connect(SocketAddress address) override;
+  Task<base::Result<std::unique_ptr<Stream>>> connect(SocketAddress address,
+                                                      CancelToken cancel) override;
   base::Result<std::unique_ptr<Stream>> adopt(std::unique_ptr<Stream> stream) override;
   base::Result<std::unique_ptr<Stream>> adopt_fds(int receive_fd, int send_fd,
                                                   std::string name) override;

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -30,9 +31,10 @@ struct InetAddress {
   bool ipv6 = true;
 };
 struct SocketAddress {
-  enum class Kind { kUnix, kInet } kind = Kind::kUnix;
+  enum class Kind { kUnix, kInet, kFd } kind = Kind::kUnix;
   UnixAddress local;
   InetAddress inet;
+  int fd = -1;  // kFd: a socket that is open already; listen() and connect() take it over
 
   static SocketAddress of_unix(std::string path) {
     return {.kind = Kind::kUnix, .local = {.path = std::move(path)}, .inet = {}};
@@ -42,7 +44,10 @@ struct SocketAddress {
             .local = {},
             .inet = {.host = std::move(host), .port = std::move(port)}};
   }
-  // "unix:/run/firn.sock", "127.0.0.1:10809", "[::1]:10809": as QEMU prints them.
+  static SocketAddress of_fd(int fd) {
+    return {.kind = Kind::kFd, .local = {}, .inet = {}, .fd = fd};
+  }
+  // "unix:/run/firn.sock", "127.0.0.1:10809", "[::1]:10809", "fd:3": as QEMU prints them.
   std::string to_string() const;
 };
 
@@ -65,6 +70,15 @@ struct StreamOp {
   StreamOp* next = nullptr;  // for the implementation's use, as is the rest
   void* context = nullptr;
   uint64_t done_bytes = 0;
+};
+
+// Takes the descriptors that a peer sends along with its bytes (SCM_RIGHTS of unix(7)).
+class DescriptorSink {
+ public:
+  virtual ~DescriptorSink() = default;
+  // Within a receive that brings `fds`, which the sink owns from here on; they close on exec.
+  // `position` bytes had been received before it.
+  virtual void on_descriptors(std::span<const int> fds, uint64_t position) = 0;
 };
 
 // A connected stream. One receive and one send may be in flight at a time. Belongs to one loop;
@@ -90,6 +104,12 @@ class Stream {
   virtual bool peer_is_gone() const { return false; }
   // For logs: "unix:/run/x.sock", "127.0.0.1:53422", "stdio".
   virtual std::string peer_name() const = 0;
+  // This end, of TCP: "127.0.0.1:10809". Else empty.
+  virtual std::string local_name() const { return {}; }
+
+  // From now on descriptors that the peer sends go to `sink`, which outlives the stream's last
+  // receive. Without a sink, and on what is no unix socket, they are closed. Nothing is in flight.
+  virtual void set_descriptor_sink(DescriptorSink* sink) { (void)sink; }
 
  protected:
   // As File::start.
@@ -132,17 +152,21 @@ class Listener {
   // pass, and the caller goes on after a pause.
   virtual Task<base::Result<std::unique_ptr<Stream>>> accept() = 0;
   virtual void close() = 0;  // idempotent
-  // Where clients find it; the port is the real one where "0" was asked for.
+  // Where clients find it, as the kernel names it: the host is numeric, the port is the real one
+  // where "0" was asked for.
   virtual const SocketAddress& address() const = 0;
 };
 
 class Network {
  public:
   virtual ~Network() = default;
-  // A unix socket's file that nobody listens on any more is replaced; one in use gives kBusy.
+  // A unix socket's file that nobody listens on any more is replaced; one in use gives kBusy. The
+  // socket of an address of kind kFd is owned from then on; an error closes it.
   virtual Task<base::Result<std::unique_ptr<Listener>>> listen(SocketAddress address,
                                                                int backlog = 128) = 0;
-  virtual Task<base::Result<std::unique_ptr<Stream>>> connect(SocketAddress address) = 0;
+  // kCancelled once `cancel` is asked, though not while a name is looked up.
+  virtual Task<base::Result<std::unique_ptr<Stream>>> connect(SocketAddress address,
+                                                              CancelToken cancel = {}) = 0;
   // A stream that moves to this loop: accepted on one loop, served on another. The stream has no
   // operation in flight and is not used on its old loop again.
   virtual base::Result<std::unique_ptr<Stream>> adopt(std::unique_ptr<Stream> stream) = 0;

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <netinet/in.h>
 #include <pty.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -472,9 +473,9 @@ Task<void> take_over_listener(std::string path) {
   const int fd = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
   sockaddr_un raw{.sun_family = AF_UNIX, .sun_path = {}};
   std::strncpy(raw.sun_path, path.c_str(), sizeof raw.sun_path - 1);
+  // Without an address nobody finds it; with one it may listen already or not.
+  EXPECT_EQ(network().adopt_listener(fd).error().kind(), ErrorKind::kInvalidArgument);
   EXPECT_EQ(::bind(fd, reinterpret_cast<sockaddr*>(&raw), sizeof raw), 0);
-  EXPECT_EQ(network().adopt_listener(::dup(fd)).error().kind(), ErrorKind::kInvalidArgument);
-  EXPECT_EQ(::listen(fd, 5), 0);
   const int others = ::dup(fd);
   {
     auto listener = network().adopt_listener(fd);
@@ -561,6 +562,77 @@ Task<void> use_plain_files(std::string in_path, std::string out_path) {
 }
 
 TEST_P(SocketTest, RedirectedFilesAreStreams) { run(use_plain_files(path("in"), path("out"))); }
+
+// Descriptors -----------------------------------------------------------------------------------
+
+struct Sink final : DescriptorSink {
+  void on_descriptors(std::span<const int> fds, uint64_t position) override {
+    positions.push_back(position);
+    counts.push_back(fds.size());
+    for (const int fd : fds) {
+      EXPECT_TRUE(::fcntl(fd, F_GETFD) & FD_CLOEXEC);
+      ::close(fd);
+    }
+  }
+  std::vector<uint64_t> positions;
+  std::vector<size_t> counts;
+};
+
+void send_with_descriptors(int socket, std::string_view text, size_t count) {
+  const std::vector<int> fds(count, STDERR_FILENO);
+  std::vector<std::byte> control(CMSG_SPACE(count * sizeof(int)));
+  iovec piece{const_cast<char*>(text.data()), text.size()};
+  msghdr message{};
+  message.msg_iov = &piece;
+  message.msg_iovlen = 1;
+  message.msg_control = control.data();
+  message.msg_controllen = control.size();
+  cmsghdr* const header = CMSG_FIRSTHDR(&message);
+  header->cmsg_level = SOL_SOCKET;
+  header->cmsg_type = SCM_RIGHTS;
+  header->cmsg_len = CMSG_LEN(count * sizeof(int));
+  std::memcpy(CMSG_DATA(header), fds.data(), count * sizeof(int));
+  EXPECT_EQ(::sendmsg(socket, &message, 0), static_cast<ssize_t>(text.size()));
+}
+
+Task<void> pass_descriptors() {
+  int fds[2];
+  CHECK(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) == 0);
+  auto stream = network().adopt_fds(fds[0], fds[0], "pair").value();
+  Sink sink;
+  stream->set_descriptor_sink(&sink);
+  EXPECT_EQ(::write(fds[1], "plain", 5), 5);
+  EXPECT_EQ(co_await receive_text(*stream), "plain");
+  send_with_descriptors(fds[1], "three", 3);
+  EXPECT_EQ(co_await receive_text(*stream), "three");
+  // The most that one message takes, for a receive that waits already.
+  std::string late;
+  TaskScope scope;
+  scope.spawn([](Stream& stream, std::string& late) -> Task<void> {
+    late = (co_await receive_text(stream)).value_or("");
+  }(*stream, late));
+  co_await Loop::current().sleep_for(milliseconds(2));
+  send_with_descriptors(fds[1], "many", 253);
+  co_await scope.join();
+  EXPECT_EQ(late, "many");
+  EXPECT_EQ(sink.positions, (std::vector<uint64_t>{5, 10}));
+  EXPECT_EQ(sink.counts, (std::vector<size_t>{3, 253}));
+  ::close(fds[1]);
+}
+TEST_P(SocketTest, DescriptorsComeWithTheirBytes) { run(pass_descriptors()); }
+
+Task<void> adopt_by_address(std::string path) {
+  const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  sockaddr_in raw{.sin_family = AF_INET, .sin_port = 0, .sin_addr = {htonl(INADDR_LOOPBACK)}};
+  EXPECT_EQ(::bind(fd, reinterpret_cast<sockaddr*>(&raw), sizeof raw), 0);
+  auto pair = co_await connect_pair(SocketAddress::of_fd(fd));
+  EXPECT_EQ(pair.client->peer_name(), pair.server->local_name());
+  EXPECT_EQ(pair.server->peer_name(), pair.client->local_name());
+  auto local = co_await connect_pair(SocketAddress::of_unix(path));
+  EXPECT_EQ(local.client->local_name(), "");
+  EXPECT_EQ(SocketAddress::of_fd(7).to_string(), "fd:7");
+}
+TEST_P(SocketTest, DescriptorsAreAddresses) { run(adopt_by_address(path("s"))); }
 
 // Signals -----------------------------------------------------------------------------------------
 

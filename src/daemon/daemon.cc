@@ -13,7 +13,7 @@
 #include "api/codec.h"
 #include "api/keyval.h"
 #include "daemon/audit_record.h"
-#include "daemon/chardev.h"
+#include "daemon/chardev_options.h"
 #include "drivers/file/file_driver.h"
 #include "drivers/null/null_driver.h"
 #include "drivers/qcow2/driver.h"
@@ -89,11 +89,12 @@ Result<std::unique_ptr<Daemon>> Daemon::create(async::Runtime& runtime, const Op
   auto graph = TRY(block::Graph::create(runtime, make_registry(), *state));
   if (options.plain_overlays) graph->overlay_defaults.erase("qcow2");
   auto audit = TRY(open_audit(options));
-  return std::unique_ptr<Daemon>(new Daemon(std::move(state), std::move(graph), std::move(audit)));
+  return std::unique_ptr<Daemon>(
+      new Daemon(std::move(state), std::move(graph), std::move(audit), options.inherited_sockets));
 }
 
 Daemon::Daemon(std::unique_ptr<block::StateStore> state, std::unique_ptr<block::Graph> graph,
-               std::unique_ptr<AuditLog> audit)
+               std::unique_ptr<AuditLog> audit, chardev::InheritedSockets inherited_sockets)
     : audit_(std::move(audit)),
       state_(std::move(state)),
       graph_(std::move(graph)),
@@ -101,9 +102,12 @@ Daemon::Daemon(std::unique_ptr<block::StateStore> state, std::unique_ptr<block::
       block_handlers_(*graph_, events_),
       device_handlers_(*graph_),
       transaction_handlers_(*graph_, events_),
-      export_handlers_(exports_),
+      export_handlers_(exports_, sockets_by_name()),
       object_handlers_(*graph_),
-      context_{.handlers = {.block_core = &block_handlers_,
+      inherited_sockets_(std::move(inherited_sockets)),
+      chardev_handlers_(chardevs_, sockets_by_name(), startup_.token()),
+      context_{.handlers = {.chardev = &chardev_handlers_,
+                            .block_core = &block_handlers_,
                             .block_export = &export_handlers_,
                             .block_device = &device_handlers_,
                             .qom = &object_handlers_,
@@ -114,9 +118,17 @@ Daemon::Daemon(std::unique_ptr<block::StateStore> state, std::unique_ptr<block::
                .audit = audit_.get(),
                .clients = {}},
       commands_(context_),
-      monitors_(context_, events_) {}
+      monitors_(context_, events_, chardevs_) {}
 
 Daemon::~Daemon() = default;
+
+DescriptorLookup Daemon::sockets_by_name() {
+  return [this](std::string_view name) { return inherited_sockets_.take_named(name); };
+}
+
+DescriptorLookup Daemon::sockets_by_number() {
+  return [this](std::string_view text) { return inherited_sockets_.take(text); };
+}
 
 void Daemon::ask_to_end() {
   startup_.cancel();
@@ -140,8 +152,8 @@ Task<Result<>> Daemon::run_action(const Option& option) {
       co_return co_await block_handlers_.blockdev_add(
           CO_TRY(decode_option<api::BlockdevOptions>(option.text, "driver")));
     case OptionKind::kChardev:
-      co_return co_await monitors_.add_chardev(CO_TRY(parse_chardev(option.text)),
-                                               startup_.token());
+      co_return co_await chardev_handlers_.add_option(
+          CO_TRY(parse_chardev(option.text, sockets_by_number())));
     case OptionKind::kDevice:
       co_return co_await device_handlers_.block_device_add(
           CO_TRY(decode_option<api::BlockDeviceAddArgs>(option.text)));
@@ -153,7 +165,7 @@ Task<Result<>> Daemon::run_action(const Option& option) {
           CO_TRY(decode_option<api::MonitorOptions>(option.text, "chardev")));
     case OptionKind::kNbdServer:
       co_return co_await export_handlers_.start_server(
-          CO_TRY(decode_option<api::NbdServerOptions>(option.text)));
+          CO_TRY(decode_option<api::NbdServerOptions>(option.text)), sockets_by_number());
     case OptionKind::kObject:
       co_return co_await object_handlers_.object_add(CO_TRY(decode_object_option(option.text)));
   }

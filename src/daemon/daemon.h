@@ -10,6 +10,8 @@
 #include "base/result.h"
 #include "block/graph.h"
 #include "block/state_store.h"
+#include "chardev/chardevs.h"
+#include "chardev/listen_fds.h"
 #include "daemon/audit_log.h"
 #include "daemon/client_commands.h"
 #include "daemon/exports.h"
@@ -55,8 +57,12 @@ class Daemon final {
 
  private:
   Daemon(std::unique_ptr<block::StateStore> state, std::unique_ptr<block::Graph> graph,
-         std::unique_ptr<AuditLog> audit);
+         std::unique_ptr<AuditLog> audit, chardev::InheritedSockets inherited_sockets);
   async::Task<base::Result<>> run_action(const Option& option);
+  // Sockets that the daemon was started with: for its clients those that the service manager gave a
+  // name, for the command line all.
+  DescriptorLookup sockets_by_name();
+  DescriptorLookup sockets_by_number();
 
   std::unique_ptr<AuditLog> audit_;  // null without --audit
   std::unique_ptr<block::StateStore> state_;
@@ -70,6 +76,9 @@ class Daemon final {
   TransactionHandlers transaction_handlers_;
   ExportHandlers export_handlers_;
   ObjectHandlers object_handlers_;
+  chardev::InheritedSockets inherited_sockets_;
+  chardev::Chardevs chardevs_;
+  ChardevHandlers chardev_handlers_;
   CommandContext context_;
   ClientCommands commands_;
   Monitors monitors_;

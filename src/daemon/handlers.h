@@ -10,7 +10,10 @@
 
 #include "api/commands.h"
 #include "block/graph.h"
+#include "chardev/chardevs.h"
+#include "daemon/chardev_options.h"
 #include "daemon/exports.h"
+#include "daemon/sockets.h"
 #include "qmp/events.h"
 
 namespace firn::daemon {
@@ -58,7 +61,9 @@ class DeviceHandlers final : public api::BlockDeviceCommands {
 
 class ExportHandlers final : public api::BlockExportCommands {
  public:
-  explicit ExportHandlers(Exports& exports) : exports_(exports) {}
+  // `fds` finds the sockets that addresses of type `fd` name.
+  ExportHandlers(Exports& exports, DescriptorLookup fds)
+      : exports_(exports), fds_(std::move(fds)) {}
 
   async::Task<base::Result<>> nbd_server_start(api::NbdServerStartArgs args) override;
   async::Task<base::Result<>> nbd_server_stop() override;
@@ -68,11 +73,38 @@ class ExportHandlers final : public api::BlockExportCommands {
   async::Task<base::Result<>> block_export_del(api::BlockExportDelArgs args) override;
   async::Task<base::Result<std::vector<api::BlockExportInfo>>> query_block_exports() override;
 
-  // --nbd-server: the same, with the address in its newer form.
-  async::Task<base::Result<>> start_server(api::NbdServerOptions options);
+  // --nbd-server: the same, with the address in its newer form, and sockets of its own.
+  async::Task<base::Result<>> start_server(api::NbdServerOptions options,
+                                           const DescriptorLookup& fds);
 
  private:
   Exports& exports_;
+  DescriptorLookup fds_;
+};
+
+class ChardevHandlers final : public api::ChardevCommands {
+ public:
+  // `fds` as above. A wait for a server's first client is given up once `cancel` is asked.
+  ChardevHandlers(chardev::Chardevs& chardevs, DescriptorLookup fds, async::CancelToken cancel)
+      : chardevs_(chardevs), fds_(std::move(fds)), cancel_(cancel) {}
+
+  async::Task<base::Result<std::vector<api::ChardevInfo>>> query_chardev() override;
+  async::Task<base::Result<std::vector<api::ChardevBackendInfo>>> query_chardev_backends() override;
+  async::Task<base::Result<>> ringbuf_write(api::RingbufWriteArgs args) override;
+  async::Task<base::Result<std::string>> ringbuf_read(api::RingbufReadArgs args) override;
+  async::Task<base::Result<api::ChardevReturn>> chardev_add(api::ChardevAddArgs args) override;
+  async::Task<base::Result<api::ChardevReturn>> chardev_change(
+      api::ChardevChangeArgs args) override;
+  async::Task<base::Result<>> chardev_remove(api::ChardevRemoveArgs args) override;
+  async::Task<base::Result<>> chardev_send_break(api::ChardevSendBreakArgs args) override;
+
+  // --chardev. Errors have no context here: the option's text is it.
+  async::Task<base::Result<>> add_option(ChardevOption option);
+
+ private:
+  chardev::Chardevs& chardevs_;
+  DescriptorLookup fds_;
+  async::CancelToken cancel_;
 };
 
 class ObjectHandlers final : public api::QomCommands {

@@ -12,11 +12,11 @@ using base::Result;
 namespace {
 
 template <typename Options>
-Result<nbd::ServerOptions> server_options(const Options& options) {
+Result<nbd::ServerOptions> server_options(const Options& options, const DescriptorLookup& fds) {
   if (options.tls_creds) return unsupported("tls-creds", "the server does not speak TLS");
   if (options.tls_authz) return unsupported("tls-authz", "the server does not speak TLS");
   nbd::ServerOptions result;
-  result.address = TRY(socket_address(options.addr));
+  result.address = TRY(socket_address(options.addr, fds));
   result.max_connections = options.max_connections.value_or(0);
   return result;
 }
@@ -24,11 +24,12 @@ Result<nbd::ServerOptions> server_options(const Options& options) {
 }  // namespace
 
 Task<Result<>> ExportHandlers::nbd_server_start(api::NbdServerStartArgs args) {
-  co_return co_await exports_.start_server(CO_TRY(server_options(args)));
+  co_return co_await exports_.start_server(CO_TRY(server_options(args, fds_)));
 }
 
-Task<Result<>> ExportHandlers::start_server(api::NbdServerOptions options) {
-  co_return co_await exports_.start_server(CO_TRY(server_options(options)));
+Task<Result<>> ExportHandlers::start_server(api::NbdServerOptions options,
+                                            const DescriptorLookup& fds) {
+  co_return co_await exports_.start_server(CO_TRY(server_options(options, fds)));
 }
 
 Task<Result<>> ExportHandlers::nbd_server_stop() { return exports_.stop_server(); }

@@ -102,6 +102,9 @@ int main(int argc, char** argv) {
     std::fputs(options->print_and_exit->c_str(), stdout);
     return std::fflush(stdout) == 0 ? 0 : 1;
   }
+  auto sockets = chardev::InheritedSockets::from_environment();
+  if (!sockets) return daemon::failed(sockets.error());
+  options->inherited_sockets = *std::move(sockets);
   auto status = daemon::run(*options);
   return status ? *status : daemon::failed(status.error());
 }

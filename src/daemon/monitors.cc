@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 #include <sys/resource.h>
 
-#include <algorithm>
 #include <boost/json/value.hpp>
 #include <utility>
 
@@ -26,21 +25,6 @@ using async::Task;
 using base::ErrorKind;
 using base::fail;
 using base::Result;
-
-Task<Result<>> Monitors::add_chardev(ChardevSpec spec, async::CancelToken cancel) {
-  std::string id = spec.id;
-  if (chardevs_.contains(id)) {
-    co_return fail(ErrorKind::kExists, fmt::format("Duplicate ID '{}' for chardev", id));
-  }
-  const bool is_stdio = spec.kind == ChardevSpec::Kind::kStdio;
-  if (is_stdio && std::ranges::any_of(chardevs_, [](const auto& entry) {
-        return entry.second->kind == ChardevSpec::Kind::kStdio;
-      })) {
-    co_return fail(ErrorKind::kBusy, "cannot use stdio by multiple character devices");
-  }
-  chardevs_.emplace(id, CO_TRY(co_await open_chardev(std::move(spec), cancel)));
-  co_return Result<>();
-}
 
 namespace {
 
@@ -126,21 +110,14 @@ qmp::ClientFactory Monitors::client_factory(std::string id, const api::MonitorOp
 }
 
 Result<> Monitors::add_monitor(const api::MonitorOptions& options) {
-  auto found = chardevs_.find(options.chardev);
-  if (found == chardevs_.end()) {
-    return fail(ErrorKind::kNotFound, fmt::format("chardev \"{}\" not found", options.chardev));
-  }
-  Chardev& chardev = *found->second;
-  if (chardev.has_monitor) {
-    return fail(ErrorKind::kBusy, fmt::format("Device '{}' is in use", options.chardev));
-  }
   TRY(check_access_options(options));
-  chardev.has_monitor = true;
   const std::string id = options.id.value_or(options.chardev);
   auto monitor =
       std::make_unique<qmp::Monitor>(id, client_factory(id, options), client_limits(options));
-  if (chardev.stream != nullptr) monitor->serve(std::move(chardev.stream));
-  if (chardev.listener != nullptr) monitor->serve_all(std::move(chardev.listener));
+  TRY(chardevs_.attach(options.chardev,
+                       [monitor = monitor.get()](std::unique_ptr<async::Stream> stream) {
+                         return monitor->serve_to_end(std::move(stream));
+                       }));
   monitors_.push_back({.id = id, .options = options, .monitor = std::move(monitor)});
   return {};
 }
@@ -163,15 +140,18 @@ std::vector<api::MonitorInfo> Monitors::describe(const ClientCommands& self) con
 }
 
 Task<void> Monitors::drain(async::Duration patience) {
+  chardevs_.stop();
   async::TaskScope scope;
   for (Entry& entry : monitors_) scope.spawn(entry.monitor->drain(patience));
   co_await scope.join();
 }
 
 Task<void> Monitors::close() {
+  chardevs_.stop();
   for (Entry& entry : monitors_) co_await entry.monitor->close();
+  // They refer to the monitors.
+  co_await chardevs_.close();
   monitors_.clear();
-  chardevs_.clear();
 }
 
 }  // namespace firn::daemon

@@ -1,9 +1,8 @@
-// Monitors: the character devices and the monitors on them.
+// Monitors: each sits on a character device, which brings its clients.
 //
 // Belongs to the control loop.
 #pragma once
 
-#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -11,7 +10,7 @@
 #include "api/types.h"
 #include "async/task.h"
 #include "base/result.h"
-#include "daemon/chardev.h"
+#include "chardev/chardevs.h"
 #include "daemon/client_commands.h"
 #include "qmp/events.h"
 #include "qmp/memory_budget.h"
@@ -21,13 +20,12 @@ namespace firn::daemon {
 
 class Monitors final {
  public:
-  // Both outlive this.
-  Monitors(CommandContext& context, qmp::EventHub& events) : context_(context), events_(events) {}
+  // All outlive this.
+  Monitors(CommandContext& context, qmp::EventHub& events, chardev::Chardevs& chardevs)
+      : context_(context), events_(events), chardevs_(chardevs) {}
   Monitors(const Monitors&) = delete;
   Monitors& operator=(const Monitors&) = delete;
 
-  // Errors: "Duplicate ID 'c' for chardev", and those of open_chardev.
-  async::Task<base::Result<>> add_chardev(ChardevSpec spec, async::CancelToken cancel);
   // Serves clients from then on. Errors: `chardev "c" not found`, "Device 'c' is in use", and
   // those of check_access_options.
   base::Result<> add_monitor(const api::MonitorOptions& options);
@@ -35,8 +33,9 @@ class Monitors final {
   // The monitors and their clients, for query-monitors.
   std::vector<api::MonitorInfo> describe(const ClientCommands& self) const;
 
-  // As qmp::Monitor's, for all of them beside each other.
+  // As qmp::Monitor's, for all of them beside each other; no further client comes.
   async::Task<void> drain(async::Duration patience);
+  // Closes the character devices too.
   async::Task<void> close();
 
  private:
@@ -49,7 +48,7 @@ class Monitors final {
 
   CommandContext& context_;
   qmp::EventHub& events_;
-  std::map<std::string, std::unique_ptr<Chardev>, std::less<>> chardevs_;
+  chardev::Chardevs& chardevs_;
   qmp::MemoryBudget budget_;  // of all clients together
   std::vector<Entry> monitors_;
 };

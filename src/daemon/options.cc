@@ -7,6 +7,7 @@
 
 #include "api/keyval.h"
 #include "base/version.h"
+#include "daemon/chardev_options.h"
 
 namespace firn::daemon {
 namespace {
@@ -65,14 +66,22 @@ constexpr std::array<OptionRow, 14> kOptions = {{
      "  --blockdev '{\"driver\": ..., ...}'\n"
      "                         open an image and name it <N>\n\n"},
     {"chardev", 0, true, Action::kRun, OptionKind::kChardev,
-     "  --chardev socket,id=<id>,path=<path>[,server=on|off][,wait=on|off]\n"
-     "            [,abstract=on|off][,tight=on|off]\n"
-     "  --chardev socket,id=<id>,host=<host>,port=<port>[,server=on|off][,wait=on|off]\n"
-     "            [,ipv4=on|off][,ipv6=on|off]\n"
-     "  --chardev socket,id=<id>,fd=<fd>[,server=on|off][,wait=on|off]\n"
-     "  --chardev stdio,id=<id>\n"
+     "  --chardev help         list the kinds of character devices\n"
+     "  --chardev socket,id=<id>,path=<path>[,abstract=on|off][,tight=on|off]...\n"
+     "  --chardev socket,id=<id>,host=<host>,port=<port>[,ipv4=on|off]\n"
+     "            [,ipv6=on|off]...\n"
+     "  --chardev socket,id=<id>,fd=<fd>...\n"
+     "            ...[,server=on[,wait=on|off][,telnet=on|off]]\n"
+     "            ...[,server=off[,reconnect=<seconds>]]\n"
+     "  --chardev stdio,id=<id>[,signal=on|off]\n"
+     "  --chardev pty,id=<id>\n"
+     "  --chardev file,id=<id>,path=<path>[,append=on|off]\n"
+     "  --chardev pipe,id=<id>,path=<path>\n"
+     "  --chardev ringbuf,id=<id>[,size=<size>]\n"
+     "  --chardev null,id=<id>\n"
      "                         configure where a monitor meets its clients; a\n"
-     "                         server takes any number of them at once\n\n"},
+     "                         server takes any number of them at once; <fd> is\n"
+     "                         a number, or a name that systemd gave a socket\n\n"},
     {"compat",
      0,
      true,
@@ -208,7 +217,11 @@ Result<> set_compat(Options& options, const std::string& text) {
               fmt::format("--compat {}: expected overlay=plain or overlay=subclusters", text));
 }
 
-std::optional<std::string> object_help(const Option& option) {
+std::optional<std::string> option_help(const Option& option) {
+  if (option.kind == OptionKind::kChardev) {
+    std::string help = chardev_help(option.text);
+    return help.empty() ? std::nullopt : std::optional(std::move(help));
+  }
   if (option.kind != OptionKind::kObject) return std::nullopt;
   if (option.text == "help" || option.text == "?") {
     return "List of user creatable objects:\n  iothread\n";
@@ -253,7 +266,7 @@ Result<> apply(Options& options, Given given) {
   Option option{.kind = given.row->kind,
                 .name = fmt::format("--{}", given.row->name),
                 .text = *std::move(given.argument)};
-  if (auto help = object_help(option)) {
+  if (auto help = option_help(option)) {
     options.print_and_exit = *std::move(help);
   } else {
     options.actions.push_back(std::move(option));

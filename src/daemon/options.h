@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "chardev/listen_fds.h"
 
 namespace firn::daemon {
 
@@ -41,6 +42,8 @@ struct Options {
   std::optional<std::string> pidfile;  // absolute: daemonizing changes the directory
   std::optional<std::string> audit;    // --audit's argument
   bool plain_overlays = false;         // --compat overlay=plain
+  // What the process was started with; main's to fill in.
+  chardev::InheritedSockets inherited_sockets;
   // Set: print this on standard output and exit with success (help, version).
   std::optional<std::string> print_and_exit;
 };

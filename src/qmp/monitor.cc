@@ -2,19 +2,12 @@
 
 #include <fmt/format.h>
 
-#include <chrono>
 #include <utility>
 #include <vector>
 
 #include "base/log.h"
 
 namespace firn::qmp {
-namespace {
-
-// After an accept that failed (too many open files), so that the loop does not spin.
-constexpr auto kAcceptPause = std::chrono::milliseconds(100);
-
-}  // namespace
 
 Monitor::Monitor(std::string name, ClientFactory make_client, MonitorLimits limits)
     : name_(std::move(name)), make_client_(std::move(make_client)), limits_(std::move(limits)) {}
@@ -22,18 +15,13 @@ Monitor::Monitor(std::string name, ClientFactory make_client, MonitorLimits limi
 Monitor::~Monitor() { CHECK(clients_.empty()); }
 
 void Monitor::serve(std::unique_ptr<async::Stream> stream) {
-  if (stopping_) return;
-  if (clients_.size() >= limits_.max_clients) return scope_.spawn(refuse(std::move(stream)));
-  refused_ = 0;
-  std::unique_ptr<Client> client = make_client_(std::move(stream));
-  clients_.push_back(client.get());
-  scope_.spawn(run_client(std::move(client)));
+  scope_.spawn(serve_one(std::move(stream), nullptr));
 }
 
-void Monitor::serve_all(std::unique_ptr<async::Listener> listener) {
-  CHECK(listener_ == nullptr);
-  listener_ = std::move(listener);
-  scope_.spawn(accept_clients());
+async::Task<void> Monitor::serve_to_end(std::unique_ptr<async::Stream> stream) {
+  async::Event ended;
+  scope_.spawn(serve_one(std::move(stream), &ended));
+  co_await ended.wait();
 }
 
 async::Task<void> Monitor::refuse(std::unique_ptr<async::Stream> stream) {
@@ -48,33 +36,17 @@ async::Task<void> Monitor::refuse(std::unique_ptr<async::Stream> stream) {
   stream->close();
 }
 
-async::Task<void> Monitor::run_client(std::unique_ptr<Client> client) {
-  co_await client->run();
-  clients_.remove(client.get());
-}
-
-async::Task<void> Monitor::accept_clients() {
-  bool warned = false;
-  while (!stopping_) {
-    auto stream = co_await listener_->accept();
-    if (stream) {
-      warned = false;
-      serve(*std::move(stream));
-      continue;
-    }
-    if (stopping_ || stream.error().kind() == base::ErrorKind::kCancelled) break;
-    if (!std::exchange(warned, true)) {
-      base::log_warning(fmt::format("monitor {}: no further clients meanwhile: {}", name_,
-                                    stream.error().text()));
-    }
-    co_await async::Loop::current().sleep_for(kAcceptPause, scope_.token());
+async::Task<void> Monitor::serve_one(std::unique_ptr<async::Stream> stream, async::Event* ended) {
+  if (!stopping_ && clients_.size() >= limits_.max_clients) {
+    co_await refuse(std::move(stream));
+  } else if (!stopping_) {
+    refused_ = 0;
+    std::unique_ptr<Client> client = make_client_(std::move(stream));
+    clients_.push_back(client.get());
+    co_await client->run();
+    clients_.remove(client.get());
   }
-}
-
-void Monitor::stop_listening() {
-  stopping_ = true;
-  scope_.cancel();
-  if (listener_ != nullptr) listener_->close();
+  if (ended != nullptr) ended->set();
 }
 
 async::Task<void> Monitor::drain_client(Draining* draining, size_t* pending,
@@ -85,7 +57,7 @@ async::Task<void> Monitor::drain_client(Draining* draining, size_t* pending,
 }
 
 async::Task<void> Monitor::drain(async::Duration patience) {
-  stop_listening();
+  stopping_ = true;
   std::vector<Draining> drainings;
   for (Client* client : clients_) drainings.push_back({.client = client});
   if (drainings.empty()) co_return;
@@ -104,10 +76,9 @@ async::Task<void> Monitor::drain(async::Duration patience) {
 }
 
 async::Task<void> Monitor::close() {
-  stop_listening();
+  stopping_ = true;
   for (Client* client : clients_) client->close();
   co_await scope_.join();
-  listener_.reset();
 }
 
 }  // namespace firn::qmp

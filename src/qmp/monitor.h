@@ -8,6 +8,7 @@
 
 #include "async/scope.h"
 #include "async/socket.h"
+#include "async/sync.h"
 #include "qmp/client.h"
 
 namespace firn::qmp {
@@ -31,31 +32,28 @@ class Monitor final {
 
   // Serves one client, from a stream that is connected.
   void serve(std::unique_ptr<async::Stream> stream);  // refused beyond the limit
-  // Serves every client that `listener` brings, until close().
-  void serve_all(std::unique_ptr<async::Listener> listener);
+  // The same, and returns when the client is gone.
+  async::Task<void> serve_to_end(std::unique_ptr<async::Stream> stream);
 
   size_t client_count() const { return clients_.size(); }
 
   // No further client and no further command; running commands are answered and the answers sent.
   // A client that does not read is given `patience` and then closed. Events go on.
   async::Task<void> drain(async::Duration patience);
-  // Ends every connection; the listener's socket is gone after.
+  // Ends every connection.
   async::Task<void> close();
 
  private:
-  async::Task<void> accept_clients();
-  async::Task<void> run_client(std::unique_ptr<Client> client);
   async::Task<void> refuse(std::unique_ptr<async::Stream> stream);
+  async::Task<void> serve_one(std::unique_ptr<async::Stream> stream, async::Event* ended);
   struct Draining {
     Client* client = nullptr;
     bool done = false;
   };
   async::Task<void> drain_client(Draining* draining, size_t* pending, async::CancelSource* done);
-  void stop_listening();
 
   std::string name_;
   ClientFactory make_client_;
-  std::unique_ptr<async::Listener> listener_;
   const MonitorLimits limits_;
   std::list<Client*> clients_;
   size_t refused_ = 0;  // since there was room for one
