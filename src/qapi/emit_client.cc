@@ -90,7 +90,8 @@ std::string client_package(const Schema& schema) {
       out += '_';
     }
   }
-  if (out.empty() || (out.front() >= '0' && out.front() <= '9')) out.insert(0, "schema_");
+  if (out.empty()) out = "schema";
+  if (out.front() >= '0' && out.front() <= '9') out.insert(0, "schema_");
   return out + (out.back() == '_' ? "client" : "_client");
 }
 

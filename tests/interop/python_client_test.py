@@ -4,6 +4,7 @@ server that does what firnd doesn't."""
 
 import asyncio
 import contextlib
+import importlib
 import json
 import os
 import pathlib
@@ -21,10 +22,12 @@ from nbd_writer import NbdWriter
 CLIENTS = pathlib.Path(os.environ.get("FIRN_TEST_CLIENTS", ROOT / "build/release/generated/clients"))
 PYTHON = CLIENTS / "python"
 sys.path.insert(0, str(PYTHON))
+sys.path.insert(0, str(ROOT / "tests" / "round_trip"))
 
 import firn_client as fc  # noqa: E402
 from firn_client import (  # noqa: E402
     BlockdevOptions_file, BlockdevOptions_qcow2, BlockExportOptions_nbd, Client, CommandError)
+from random_schema import RandomSchema, Values  # noqa: E402
 
 SIZE = 64 << 20
 
@@ -493,6 +496,35 @@ class Scripted(unittest.IsolatedAsyncioTestCase):
             outer, named = await events.get(), await events.get()
         self.assertEqual(oc.Outer_mro(), outer.data)
         self.assertEqual(odd, named.to_json())
+
+
+class Random(unittest.TestCase):
+    """Random values of random schemas go through the types and come out the same."""
+
+    def test_values_come_back(self):
+        qapic = os.environ.get("FIRN_TEST_QAPIC", ROOT / "build/release/bin/qapic")
+        folder = pathlib.Path(tempfile.mkdtemp(prefix="firn-test-"))
+        self.addCleanup(shutil.rmtree, folder)
+        sys.path.insert(0, str(folder))
+        self.addCleanup(sys.path.remove, str(folder))
+        for seed in (1, 2, 3):
+            schema = RandomSchema(seed)
+            path = folder / f"random{seed}.json"
+            path.write_text(schema.text, encoding="utf-8")
+            firn_test.run(qapic, "emit", "python", path, "-o", folder,
+                          *(f"-D{symbol}" for symbol in schema.defines))
+            package = importlib.import_module(f"random{seed}_client")
+            encode = importlib.import_module(f"random{seed}_client.values").encode
+            values = Values(seed)
+            for target in schema.targets:
+                name = target.type.name
+                decode = getattr(package, f"{name}_from_json", None)
+                if target.kind == "type":
+                    decode = decode or getattr(package, name).from_json
+                for _ in range(10 if decode else 0):
+                    value = values.of(target.type)
+                    with self.subTest(seed=seed, type=name, value=value):
+                        self.assertEqual(value, json.loads(json.dumps(encode(decode(value)))))
 
 
 if __name__ == "__main__":
