@@ -34,8 +34,10 @@ class ManualOf : public testing::Test {
 TEST_F(ManualOf, KeepsTheSchemasOrderUnderItsHeadings) {
   const Manual& manual = make(
       "##\n# = Lamps\n#\n# Text.\n##\n"
+      "##\n# @Colour:\n#\n# @red: it\n##\n"
       "{'enum': 'Colour', 'data': ['red']}\n"
       "##\n# == Lamps\n##\n"
+      "##\n# @lamp-on:\n#\n# @colour: which\n##\n"
       "{'command': 'lamp-on', 'data': {'colour': 'Colour'}}\n"
       "##\n# Last words.\n##\n");
   ASSERT_EQ(manual.items.size(), 6u);
@@ -87,23 +89,24 @@ TEST_F(ManualOf, TellsMembersWithThoseOfBases) {
 TEST_F(ManualOf, TellsBranches) {
   make(
       "{'enum': 'Kind', 'data': ['a', 'b']}\n"
-      "{'struct': 'A', 'data': {'x': 'int'}}\n"
-      "{'union': 'Any', 'base': {'kind': 'Kind'}, 'discriminator': 'kind', 'data': {'a': 'A'}}\n"
+      "{'struct': 'One', 'data': {'x': 'int'}}\n"
+      "{'union': 'Any', 'base': {'kind': 'Kind'}, 'discriminator': 'kind', 'data': {'a': 'One'}}\n"
       "{'command': 'make', 'data': 'Any', 'boxed': true}\n");
   const ManualEntry& any = entry("Any");
   EXPECT_EQ(any.kind, EntryKind::kUnion);
   EXPECT_EQ(any.tag, "kind");
   ASSERT_EQ(any.branches.size(), 2u);
-  EXPECT_EQ(any.branches[0].type->name, "A");
+  EXPECT_EQ(any.branches[0].type->name, "One");
   EXPECT_EQ(any.branches[1].type, nullptr);
-  EXPECT_EQ(entry("A").uses.at(0).place, "branch a");
+  EXPECT_EQ(entry("One").uses.at(0).place, "branch a");
   EXPECT_EQ(entry("make").branches_in->name, "Any");
 }
 
 TEST_F(ManualOf, SortsTheDocumentationsParts) {
   make(
       "##\n# @lamp-list:\n#\n# Lists e.g. lamps. All of them.\n#\n# @old: gone soon\n#\n"
-      "# Features:\n#\n# @deprecated: use another\n#\n# Returns: lamps\n#\n"
+      "# Features:\n#\n# @deprecated: use another\n#\n# @unstable: may change\n#\n# Returns: "
+      "lamps\n#\n"
       "# Errors:\n#     - none\n#\n"
       "# Since: 1.0\n#\n# More.\n##\n"
       "{'struct': 'Lamp', 'data': {}}\n",
@@ -112,7 +115,8 @@ TEST_F(ManualOf, SortsTheDocumentationsParts) {
   EXPECT_EQ(manual_.find("lamp-list"), nullptr);
   make(
       "##\n# @lamp-list:\n#\n# Lists e.g. lamps. All of them.\n#\n# @old: gone soon\n#\n"
-      "# Features:\n#\n# @deprecated: use another\n#\n# Returns: lamps\n#\n"
+      "# Features:\n#\n# @deprecated: use another\n#\n# @unstable: may change\n#\n# Returns: "
+      "lamps\n#\n"
       "# Errors:\n#     - none\n#\n"
       "# Since: 1.0\n#\n# More.\n##\n"
       "{'command': 'lamp-list', 'data': {'*old': 'bool'}, 'returns': ['Lamp'],\n"
