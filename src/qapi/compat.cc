@@ -8,6 +8,7 @@
 #include <boost/json/object.hpp>
 #include <boost/json/value.hpp>
 #include <cstdint>
+#include <deque>
 #include <limits>
 #include <optional>
 #include <set>
@@ -148,10 +149,10 @@ class Comparison {
     }
     seen_.clear();
     place_.part = "argument";
-    compare_types(*old.arguments, *now->arguments, "", promise);
+    compare_all(*old.arguments, *now->arguments, promise);
     place_.part = "result";
     place_.direction = Direction::kReceived;
-    compare_types(*old.returns, *now->returns, "", promise);
+    compare_all(*old.returns, *now->returns, promise);
   }
 
   void compare_events(std::string_view name, const WireEvent& old, const WireEvent* now) {
@@ -161,7 +162,7 @@ class Comparison {
     compare_features(old.features, now->features, "", promise);
     seen_.clear();
     place_.part = "member";
-    compare_types(*old.data, *now->data, "", promise);
+    compare_all(*old.data, *now->data, promise);
   }
 
   // `deprecated` and `unstable` are words to people; all others are there to be probed for.
@@ -190,8 +191,24 @@ class Comparison {
 
   // ---- Types ----
 
+  // Breadth first: a type that is met in several places is reported where it is nearest, and no
+  // chain of types is too long for the stack.
+  void compare_all(const WireType& old, const WireType& now, Promise promise) {
+    compare_types(old, now, "", promise);
+    while (!pending_.empty()) {
+      const Pending next = std::move(pending_.front());
+      pending_.pop_front();
+      compare_pending(*next.old, *next.now, next.path, next.promise);
+    }
+  }
+
   void compare_types(const WireType& old, const WireType& now, const std::string& path,
                      Promise promise) {
+    pending_.push_back({&old, &now, path, promise});
+  }
+
+  void compare_pending(const WireType& old, const WireType& now, const std::string& path,
+                       Promise promise) {
     if (old.kind != WireKind::kAny && now.kind != WireKind::kAny) {
       if (old.kind == WireKind::kAlternate && now.kind == WireKind::kAlternate) {
         if (!first_meeting(old, now, promise)) return;
@@ -439,9 +456,17 @@ class Comparison {
                      std::string(place_.part), path, text, rule});
   }
 
+  struct Pending {
+    const WireType* old;
+    const WireType* now;
+    std::string path;
+    Promise promise;
+  };
+
   const WireSchema& old_;
   const WireSchema& now_;
   const CompatOptions options_;
+  std::deque<Pending> pending_;
   Place place_;
   // Pairs of types that were compared within one command or event: recursion ends here, and a type
   // that is used twice is reported where it is met first.

@@ -308,6 +308,23 @@ TEST(Compat, RecursiveTypesAreReportedOnce) {
             "");
 }
 
+TEST(Compat, LongChainsOfTypesNeedNoDeepStack) {
+  const auto chain = [](const char* last) {
+    WireSchema out;
+    for (int i = 0; i < 5'000; ++i) {
+      auto type = std::make_unique<WireType>();
+      if (i > 0) type->members.push_back({i == 1 ? last : "m", out.types.back().get(), false, {}});
+      out.types.push_back(std::move(type));
+    }
+    const WireType* top = out.types.back().get();
+    out.commands["x"] = {.arguments = top, .returns = top};
+    return out;
+  };
+  const WireSchema old = chain("a");
+  EXPECT_TRUE(compare_schemas(old, chain("a")).changes.empty());
+  EXPECT_EQ(compare_schemas(old, chain("b")).changes.size(), 4u);
+}
+
 TEST(Compat, PrintsJson) {
   const CompatReport report =
       compare_schemas(wire(taking(a("'m': 'str'"))), wire(taking(a("'m': 'int'"))));

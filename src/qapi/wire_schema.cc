@@ -68,6 +68,9 @@ Result<FeatureNames> features_of(const object& entry) {
   return out;
 }
 
+// Schemas have one or two.
+constexpr int kMaxUnionDepth = 32;
+
 class Reader {
  public:
   Result<WireSchema> run(const JsonValue& entries) {
@@ -202,23 +205,21 @@ class Reader {
         return bad(fmt::format("alternate '{}' has a branch that is none", type.name));
       }
     }
-    std::set<const WireType*> around;
-    return check_variants(type, around);
+    return check_variants(type, 0);
   }
 
   // A branch may be a union in turn, but none is inside itself.
-  Result<> check_variants(const WireType& type, std::set<const WireType*>& around) {
+  Result<> check_variants(const WireType& type, int depth) {
     if (type.variants.empty() || checked_.contains(&type)) return {};
-    if (!around.insert(&type).second) {
-      return bad(fmt::format("union '{}' is a branch of itself", type.name));
+    if (depth == kMaxUnionDepth) {
+      return bad(fmt::format("union '{}' is a branch of itself, or of too many others", type.name));
     }
     for (const auto& [value, branch] : type.variants) {
       if (branch->kind != WireKind::kObject) {
         return bad(fmt::format("branch '{}' of '{}' is no object", value, type.name));
       }
-      TRY(check_variants(*branch, around));
+      TRY(check_variants(*branch, depth + 1));
     }
-    around.erase(&type);
     checked_.insert(&type);
     return {};
   }
