@@ -393,11 +393,13 @@ class Comparison {
       }
       return note("member-new", path, "new");
     }
+    const Promise outer_promise = promise;
     promise = weaker(promise, old->features);
     if (!now) return broken("member-removed", path, promise, "was removed");
     if (old->optional && !now->optional) {
       if (sent) {
-        broken("member-mandatory", path, promise, "has to be given now");
+        // Whoever never used the member has to give it, too.
+        broken("member-mandatory", path, outer_promise, "has to be given now");
       } else {
         note("member-mandatory", path, "is always there now");
       }

@@ -92,6 +92,12 @@ TEST(Compat, WhatWasUnstableIsNotHeld) {
             "note: command 'x' argument 'a': is a number now, not a string (it was unstable)\n");
 }
 
+TEST(Compat, WhatMustBeGivenHitsThoseWhoNeverUsedIt) {
+  EXPECT_EQ(changes(taking(a("'*a': {'type': 'str', 'features': ['unstable']}")),
+                    taking(a("'a': {'type': 'str', 'features': ['unstable']}"))),
+            "break: command 'x' argument 'a': has to be given now\n");
+}
+
 TEST(Compat, OutOfBandExecution) {
   const std::string may = "{'command': 'x', 'allow-oob': true}";
   EXPECT_EQ(changes(may, "{'command': 'x'}"),
