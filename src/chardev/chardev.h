@@ -61,6 +61,10 @@ class Chardev {
   // As query-chardev shows it: "disconnected:unix:/run/x.sock,server=on", "pty:/dev/pts/3".
   virtual std::string filename() const = 0;
 
+  // Before attach(): the frontend edits lines by itself. From now on the device hands over each key
+  // as it is typed, and nothing but the frontend echoes it. False: no terminal is behind it.
+  virtual bool take_keys() { return false; }
+
   // The frontend, once: `serve` is called for each user, of now and later, until stop(). It
   // outlives close().
   virtual void attach(Serve serve) = 0;

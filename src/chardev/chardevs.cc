@@ -152,6 +152,12 @@ Result<> Chardevs::attach(std::string_view id, Serve serve) {
   return {};
 }
 
+bool Chardevs::take_keys(std::string_view id) {
+  auto found = entries_.find(id);
+  return found != entries_.end() && found->second.device != nullptr &&
+         !found->second.has_frontend && found->second.device->take_keys();
+}
+
 Result<RingBuffer*> Chardevs::ring_buffer(const std::string& id) const {
   auto found = entries_.find(id);
   if (found == entries_.end() || found->second.device == nullptr) {

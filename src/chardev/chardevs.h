@@ -41,6 +41,9 @@ class Chardevs final {
   // Puts a frontend on it. Errors: `chardev "c" not found`; kBusy, "Device 'c' is in use".
   base::Result<> attach(std::string_view id, Serve serve);
 
+  // As Chardev::take_keys(); false where there is no such device.
+  bool take_keys(std::string_view id);
+
   bool contains(std::string_view id) const { return entries_.contains(id); }
 
   // Errors: "Device 'c' not found", "c is not a ringbuf device".

@@ -18,9 +18,8 @@ using base::Result;
 
 class SingleStream final : public Chardev {
  public:
-  SingleStream(std::string filename, std::unique_ptr<async::Stream> stream,
-               std::unique_ptr<TerminalMode> mode = nullptr)
-      : filename_(std::move(filename)), mode_(std::move(mode)), stream_(std::move(stream)) {}
+  SingleStream(std::string filename, std::unique_ptr<async::Stream> stream)
+      : filename_(std::move(filename)), stream_(std::move(stream)) {}
 
   std::string filename() const override { return filename_; }
   void attach(Serve serve) override {
@@ -35,10 +34,33 @@ class SingleStream final : public Chardev {
 
  private:
   std::string filename_;
-  std::unique_ptr<TerminalMode> mode_;
   std::unique_ptr<async::Stream> stream_;  // until somebody is attached
   Serve serve_;
   async::TaskScope scope_;
+};
+
+// Standard input and output, that may be a terminal.
+class Stdio final : public Chardev {
+ public:
+  Stdio(std::unique_ptr<async::Stream> stream, bool signal)
+      : signal_(signal), inner_("stdio", std::move(stream)) {
+    if (!signal_) mode_ = TerminalMode::set(STDIN_FILENO, false, false);
+  }
+
+  std::string filename() const override { return inner_.filename(); }
+  bool take_keys() override {
+    mode_.reset();
+    mode_ = TerminalMode::set(STDIN_FILENO, true, signal_);
+    return mode_ != nullptr;
+  }
+  void attach(Serve serve) override { inner_.attach(std::move(serve)); }
+  void stop() override { inner_.stop(); }
+  Task<void> close() override { return inner_.close(); }
+
+ private:
+  bool signal_;
+  std::unique_ptr<TerminalMode> mode_;
+  SingleStream inner_;
 };
 
 Result<std::unique_ptr<Chardev>> adopt(Descriptor in, Descriptor out, std::string filename) {
@@ -80,9 +102,7 @@ Task<Result<std::unique_ptr<Chardev>>> open_pipe(PipeSpec spec) {
 Result<std::unique_ptr<Chardev>> open_stdio(StdioSpec spec) {
   auto stream =
       TRY(async::Loop::current().network().adopt_fds(STDIN_FILENO, STDOUT_FILENO, "stdio"));
-  std::unique_ptr<TerminalMode> mode;
-  if (!spec.signal) mode = TerminalMode::without_signals(STDIN_FILENO);
-  return std::make_unique<SingleStream>("stdio", std::move(stream), std::move(mode));
+  return std::make_unique<Stdio>(std::move(stream), spec.signal);
 }
 
 }  // namespace firn::chardev

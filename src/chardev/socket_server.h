@@ -18,6 +18,7 @@ class SocketServer final : public Chardev {
 
   // With users: of TCP with the addresses of the one that came last.
   std::string filename() const override;
+  bool take_keys() override { return telnet_; }
   void attach(Serve serve) override;
   void stop() override;
   async::Task<void> close() override;

@@ -41,11 +41,17 @@ Result<> make_raw(const std::string& path) {
 
 }  // namespace
 
-std::unique_ptr<TerminalMode> TerminalMode::without_signals(int fd) {
+std::unique_ptr<TerminalMode> TerminalMode::set(int fd, bool keys, bool signals) {
   termios old{};
   if (::tcgetattr(fd, &old) != 0) return nullptr;
   termios mode = old;
-  mode.c_lflag &= ~static_cast<tcflag_t>(ISIG);
+  if (keys) {
+    mode.c_iflag &= ~static_cast<tcflag_t>(ICRNL | IXON);
+    mode.c_lflag &= ~static_cast<tcflag_t>(ECHO | ECHONL | ICANON | IEXTEN);
+    mode.c_cc[VMIN] = 1;
+    mode.c_cc[VTIME] = 0;
+  }
+  if (!signals) mode.c_lflag &= ~static_cast<tcflag_t>(ISIG);
   ::tcsetattr(fd, TCSANOW, &mode);
   return std::unique_ptr<TerminalMode>(new TerminalMode(fd, old));
 }

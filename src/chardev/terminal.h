@@ -16,8 +16,9 @@ namespace firn::chardev {
 // Settings of a terminal, put back when this ends.
 class TerminalMode final {
  public:
-  // Ctrl-C and the like come as bytes. Null if `fd` is no terminal.
-  static std::unique_ptr<TerminalMode> without_signals(int fd);
+  // Keys: each comes as it is typed, and is not echoed; else the terminal edits lines. Without
+  // `signals`, Ctrl-C and the like come as bytes. Null if `fd` is no terminal.
+  static std::unique_ptr<TerminalMode> set(int fd, bool keys, bool signals);
   ~TerminalMode();
   TerminalMode(const TerminalMode&) = delete;
   TerminalMode& operator=(const TerminalMode&) = delete;
@@ -37,6 +38,7 @@ class PseudoTerminal final : public Chardev {
 
   std::string filename() const override { return "pty:" + path_; }
   std::optional<std::string> pty_path() const override { return path_; }
+  bool take_keys() override { return true; }
   void attach(Serve serve) override;
   void stop() override;
   async::Task<void> close() override;

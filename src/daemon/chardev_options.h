@@ -2,6 +2,7 @@
 // Source: the -chardev options of QEMU 7.2 (qemu(1); chardev/char*.c, the `parse` functions).
 #pragma once
 
+#include <boost/json/fwd.hpp>
 #include <string>
 #include <string_view>
 #include <variant>
@@ -23,6 +24,9 @@ struct ChardevOption {
 // too, with a warning in the log. Options that QEMU has for other kinds are ignored, as there; what
 // the kind has and we have not is refused by its name. `fds` finds the socket that `fd` names.
 base::Result<ChardevOption> parse_chardev(std::string_view text, const DescriptorLookup& fds);
+
+// chardev-add's arguments out of the same text; a socket's descriptor stays a name.
+base::Result<boost::json::object> chardev_arguments(std::string_view text);
 
 // What to print where `text` asks for help ("help", "socket,help"); empty if it does not.
 std::string chardev_help(std::string_view text);

@@ -5,6 +5,7 @@
 
 #include "api/introspection.h"
 #include "base/version.h"
+#include "daemon/chardev_options.h"
 #include "daemon/client_commands.h"
 #include "daemon/handlers.h"
 #include "daemon/unsupported.h"
@@ -47,7 +48,7 @@ Task<Result<>> ControlHandlers::quit() {
 Task<Result<std::string>> ControlHandlers::human_monitor_command(
     api::HumanMonitorCommandArgs args) {
   if (args.cpu_index) co_return unsupported("cpu-index", "there are no processors");
-  qmp::Hmp hmp(commands_);
+  qmp::Hmp hmp(commands_, {.chardev_arguments = chardev_arguments});
   std::string shown = co_await hmp.run(std::move(args.command_line));
   // Line ends as QEMU's monitor writes them.
   std::string text;

@@ -13,6 +13,7 @@
 #include "base/version.h"
 #include "daemon/access.h"
 #include "daemon/audit_record.h"
+#include "daemon/chardev_options.h"
 #include "daemon/handlers.h"
 #include "daemon/rejected_client.h"
 #include "qmp/hmp_session.h"
@@ -43,13 +44,16 @@ api::MonitorClientInfo describe(const Caller& caller, bool self) {
 }
 
 // Clients of what `options` describe, as `commands` are theirs.
-CallingClient::Make client_maker(const api::MonitorOptions& options, qmp::EventHub& events,
-                                 qmp::MemoryBudget& budget) {
+CallingClient::Make client_maker(const api::MonitorOptions& options, bool terminal,
+                                 qmp::EventHub& events, qmp::MemoryBudget& budget) {
   if (options.mode == api::MonitorMode::kReadline) {
-    std::string greeting =
-        fmt::format("Firn {} monitor - type 'help' for more information", base::kVersion);
-    return [greeting](std::unique_ptr<async::Stream> stream, qmp::Commands& commands) {
-      return std::make_unique<qmp::HmpSession>(std::move(stream), commands, greeting);
+    const qmp::HmpSessionOptions session{
+        .greeting =
+            fmt::format("Firn {} monitor - type 'help' for more information", base::kVersion),
+        .terminal = terminal,
+        .host = {.chardev_arguments = chardev_arguments}};
+    return [session](std::unique_ptr<async::Stream> stream, qmp::Commands& commands) {
+      return std::make_unique<qmp::HmpSession>(std::move(stream), commands, session);
     };
   }
   qmp::SessionOptions session;
@@ -88,7 +92,9 @@ qmp::MonitorLimits client_limits(const api::MonitorOptions& options) {
 }  // namespace
 
 qmp::ClientFactory Monitors::client_factory(std::string id, const api::MonitorOptions& options) {
-  return [this, id, options, make = client_maker(options, events_, budget_)](
+  const bool terminal =
+      options.mode == api::MonitorMode::kReadline && chardevs_.take_keys(options.chardev);
+  return [this, id, options, make = client_maker(options, terminal, events_, budget_)](
              std::unique_ptr<async::Stream> stream) -> std::unique_ptr<qmp::Client> {
     Caller caller{.monitor = id,
                   .peer = stream->peer_name(),

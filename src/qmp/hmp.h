@@ -21,7 +21,7 @@ struct HmpCompletion {
 class Hmp final {
  public:
   // `commands` outlives this.
-  explicit Hmp(Commands& commands) : caller_(commands) {}
+  explicit Hmp(Commands& commands, HmpHost host = {}) : caller_(commands, host) {}
 
   // Runs one line and gives what a terminal shows: lines that end in \n, errors included
   // ("Error: ...", "unknown command: 'x'"). An empty line gives nothing.

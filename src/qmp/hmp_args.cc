@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <cctype>
+#include <charconv>
 
 #include "base/units.h"
 
@@ -62,6 +63,10 @@ std::string_view what_is_expected(HmpArgType type) {
     default:
       return "string expected";
   }
+}
+
+const char* invalid_number(HmpArgType type) {
+  return type == HmpArgType::kSize ? "invalid size" : "integer expected";
 }
 
 // "64" is 64 MiB here; "64b" is 64 bytes.
@@ -136,14 +141,23 @@ Result<HmpArgs> parse_hmp_args(std::string_view command, std::string_view line,
       continue;
     }
     std::optional<std::string> word = TRY_CONTEXT(take_hmp_word(line), command);
-    if (!word || (word->empty() && param.type == HmpArgType::kSize)) {
+    const bool is_number = param.type == HmpArgType::kSize || param.type == HmpArgType::kNumber;
+    if (!word || (word->empty() && is_number)) {
       if (!word && param.optional) break;
-      if (param.type == HmpArgType::kSize) return fail(ErrorKind::kInvalidArgument, "invalid size");
+      if (is_number) return fail(ErrorKind::kInvalidArgument, invalid_number(param.type));
       return fail(ErrorKind::kInvalidArgument,
                   fmt::format("{}: {}", command, what_is_expected(param.type)));
     }
     if (param.type == HmpArgType::kSize) {
       args.sizes_.emplace(param.name, TRY(parse_size_mib(*word)));
+    } else if (param.type == HmpArgType::kNumber) {
+      uint64_t number = 0;
+      const char* end = word->data() + word->size();
+      const auto parsed = std::from_chars(word->data(), end, number);
+      if (parsed.ec != std::errc() || parsed.ptr != end) {
+        return fail(ErrorKind::kInvalidArgument, invalid_number(param.type));
+      }
+      args.sizes_.emplace(param.name, number);
     } else {
       args.texts_.emplace(param.name, *std::move(word));
     }

@@ -22,6 +22,7 @@ enum class HmpArgType : uint8_t {
   kFormat,
   kCommand,
   kRest,  // what is left of the line, as it stands
+  kNumber,
   kSize,  // bytes; a number without a suffix counts MiB
   kFlag,  // "-n"
 };
@@ -39,13 +40,14 @@ class HmpArgs {
   std::optional<std::string> text(std::string_view name) const;
   std::string text_or_empty(std::string_view name) const { return text(name).value_or(""); }
   std::optional<uint64_t> size_bytes(std::string_view name) const;
+  std::optional<uint64_t> number(std::string_view name) const { return size_bytes(name); }
   bool flag(std::string_view name) const { return flags_.contains(name); }
 
  private:
   friend base::Result<HmpArgs> parse_hmp_args(std::string_view, std::string_view,
                                               std::span<const HmpParam>);
   std::map<std::string, std::string, std::less<>> texts_;
-  std::map<std::string, uint64_t, std::less<>> sizes_;
+  std::map<std::string, uint64_t, std::less<>> sizes_;  // numbers too
   std::map<std::string, bool, std::less<>> flags_;
 };
 

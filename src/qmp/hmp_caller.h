@@ -2,7 +2,7 @@
 #pragma once
 
 #include <boost/json/object.hpp>
-#include <functional>
+#include <deque>
 #include <string>
 #include <string_view>
 
@@ -11,10 +11,19 @@
 
 namespace firn::qmp {
 
+// What a line needs beside the commands. All outlives who uses it; what is null is not there.
+struct HmpHost {
+  // chardev-add's arguments out of an option text ("socket,id=c,path=/x,server=on").
+  Result<boost::json::object> (*chardev_arguments)(std::string_view text) = nullptr;
+  const std::deque<std::string>* history = nullptr;  // the lines before this one, oldest first
+};
+
 class HmpCaller final {
  public:
   // `commands` outlives this.
-  explicit HmpCaller(Commands& commands) : commands_(commands) {}
+  explicit HmpCaller(Commands& commands, HmpHost host = {}) : host(host), commands_(commands) {}
+
+  const HmpHost host;
 
   bool has(std::string_view command) const { return commands_.find(command) != nullptr; }
   Task<Result<JsonValue>> call(std::string_view command, boost::json::object arguments);

@@ -127,7 +127,88 @@ Task<std::string> object_del(HmpCaller& caller, const HmpArgs& args) {
   co_return co_await caller.call_for_text("object-del", texts(args, {"id"}));
 }
 
+// ---- Character devices ----
+
+Result<json::object> chardev_arguments(const HmpCaller& caller, const std::string& text) {
+  if (caller.host.chardev_arguments == nullptr) {
+    return fail(ErrorKind::kCommandNotFound, "there are no character devices here");
+  }
+  return caller.host.chardev_arguments(text);
+}
+
+Task<std::string> chardev_add(HmpCaller& caller, const HmpArgs& args) {
+  auto arguments = chardev_arguments(caller, args.text_or_empty("args"));
+  if (!arguments) co_return shown_error(arguments.error());
+  co_return co_await caller.call_for_text("chardev-add", *std::move(arguments));
+}
+
+// The text has no id: it stands before it.
+Task<std::string> chardev_change(HmpCaller& caller, const HmpArgs& args) {
+  const std::string id = args.text_or_empty("id");
+  const std::string text = args.text_or_empty("args");
+  auto arguments = chardev_arguments(caller, fmt::format("{},id={}", text, id));
+  if (!arguments) co_return shown_error(arguments.error());
+  co_return co_await caller.call_for_text("chardev-change", *std::move(arguments));
+}
+
+Task<std::string> chardev_remove(HmpCaller& caller, const HmpArgs& args) {
+  co_return co_await caller.call_for_text("chardev-remove", texts(args, {"id"}));
+}
+
+Task<std::string> chardev_send_break(HmpCaller& caller, const HmpArgs& args) {
+  co_return co_await caller.call_for_text("chardev-send-break", texts(args, {"id"}));
+}
+
+Task<std::string> ringbuf_write(HmpCaller& caller, const HmpArgs& args) {
+  co_return co_await caller.call_for_text("ringbuf-write", texts(args, {"device", "data"}));
+}
+
+// Bytes that would drive the terminal are shown by their numbers, as QEMU does.
+std::string shown_bytes(std::string_view bytes) {
+  std::string out;
+  for (const char c : bytes) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (c == '\\') {
+      out += "\\\\";
+    } else if ((byte < 0x20 && c != '\n' && c != '\t') || byte == 0x7f) {
+      out += fmt::format("\\u{:04X}", byte);
+    } else {
+      out += c;
+    }
+  }
+  return out;
+}
+
+Task<std::string> ringbuf_read(HmpCaller& caller, const HmpArgs& args) {
+  json::object arguments = texts(args, {"device"});
+  arguments["size"] = *args.number("size");
+  auto answer = co_await caller.call("ringbuf-read", std::move(arguments));
+  if (!answer) co_return shown_error(answer.error());
+  co_return shown_bytes(std::string_view(answer->as_string())) + "\n";
+}
+
+Task<std::string> info_chardev(HmpCaller& caller, const HmpArgs&) {
+  auto answer = co_await caller.call("query-chardev", {});
+  if (!answer) co_return shown_error(answer.error());
+  auto list = api::decode_as<std::vector<api::ChardevInfo>>(*answer);
+  if (!list) co_return shown_error(list.error());
+  std::string text;
+  for (const api::ChardevInfo& info : *list) {
+    text += fmt::format("{}: filename={}\n", info.label, info.filename);
+  }
+  co_return text;
+}
+
 // ---- The monitor ----
+
+Task<std::string> info_history(HmpCaller& caller, const HmpArgs&) {
+  std::string text;
+  if (caller.host.history == nullptr) co_return text;
+  for (size_t i = 0; i < caller.host.history->size(); ++i) {
+    text += fmt::format("{}: '{}'\n", i, (*caller.host.history)[i]);
+  }
+  co_return text;
+}
 
 Task<std::string> quit(HmpCaller& caller, const HmpArgs&) {
   return caller.call_for_text("quit", {});
@@ -193,6 +274,22 @@ std::span<const HmpCommand> hmp_commands() {
        "device size",
        "resize a block image; size is in MiB, or has a suffix",
        block_resize},
+      {"chardev-add", {{"args", kRest}}, "args", "make a character device", chardev_add},
+      {"chardev-change",
+       {{"id", kChardev}, {"args", kRest}},
+       "id args",
+       "let a character device lead to something else",
+       chardev_change},
+      {"chardev-remove",
+       {{"id", kChardev}},
+       "id",
+       "remove a character device that no monitor sits on",
+       chardev_remove},
+      {"chardev-send-break",
+       {{"id", kChardev}},
+       "id",
+       "send a break on a character device",
+       chardev_send_break},
       {"help|?", {{"name", kCommand, true}}, "[cmd]", "show the help"},
       {"info",
        {{"item", kString, true}},
@@ -221,6 +318,16 @@ std::span<const HmpCommand> hmp_commands() {
        object_add},
       {"object_del", {{"id", kString}}, "id", "remove an object that nothing uses", object_del},
       {"quit|q", {}, "", "end the daemon", quit},
+      {"ringbuf_read",
+       {{"device", kChardev}, {"size", kNumber}},
+       "device size",
+       "take the oldest bytes out of a ring buffer",
+       ringbuf_read},
+      {"ringbuf_write",
+       {{"device", kChardev}, {"data", kString}},
+       "device data",
+       "write to a ring buffer",
+       ringbuf_write},
       {"snapshot_blkdev",
        {{"n", kFlag},
         {"device", kBlockDevice},
@@ -243,6 +350,8 @@ std::span<const HmpCommand> hmp_info_commands() {
        "[-n] [-v] [device]",
        "show devices, with -n all named nodes; -v: the images too",
        info_block},
+      {"chardev", {}, "", "show the character devices", info_chardev},
+      {"history", {}, "", "show the lines typed here", info_history},
       {"version", {}, "", "show the version", info_version},
   };
   return entries;

@@ -48,7 +48,11 @@ class Recorder final : public Commands {
 class HmpTest : public testing::Test {
  protected:
   std::string run(std::string line) {
-    Hmp hmp(commands_);
+    Hmp hmp(commands_,
+            {.chardev_arguments = [](std::string_view text) -> Result<boost::json::object> {
+               return boost::json::object{{"id", "c"}, {"text", text}};
+             },
+             .history = &history_});
     return async::run_until_done(*runtime_, hmp.run(std::move(line)));
   }
   std::string asked() {
@@ -59,6 +63,7 @@ class HmpTest : public testing::Test {
   }
   std::unique_ptr<async::Runtime> runtime_ = *async::make_runtime({.worker_count = 1});
   Recorder commands_;
+  std::deque<std::string> history_{"info block", "info history"};
 };
 
 TEST_F(HmpTest, SnapshotsAndResizesByQmp) {
@@ -174,6 +179,29 @@ TEST_F(HmpTest, MakesObjects) {
             "object_add: string expected\nTry \"help object_add\" for more information\n");
   EXPECT_EQ(run("object_del t0"), "");
   EXPECT_EQ(asked(), R"(object-del {"id": "t0"})");
+}
+
+TEST_F(HmpTest, HandlesCharacterDevices) {
+  EXPECT_EQ(run("chardev-add pty,id=c"), "");
+  EXPECT_EQ(asked(), R"(chardev-add {"id": "c", "text": "pty,id=c"})");
+  EXPECT_EQ(run("chardev-change c null"), "");
+  EXPECT_EQ(asked(), R"(chardev-change {"id": "c", "text": "null,id=c"})");
+  EXPECT_EQ(run("chardev-remove c"), "");
+  EXPECT_EQ(asked(), R"(chardev-remove {"id": "c"})");
+  EXPECT_EQ(run("ringbuf_write r \"a b\""), "");
+  EXPECT_EQ(asked(), R"(ringbuf-write {"device": "r", "data": "a b"})");
+  commands_.answers.emplace("ringbuf-read", JsonValue("a\\b\x01\n"));
+  EXPECT_EQ(run("ringbuf_read r 10"), "a\\\\b\\u0001\n\n");
+  EXPECT_EQ(asked(), R"(ringbuf-read {"device": "r", "size": 10})");
+  EXPECT_TRUE(run("ringbuf_read r x").starts_with("integer expected\n"));
+  commands_.answers.emplace(
+      "query-chardev",
+      *parse_json("[{'label': 'c', 'filename': 'pty:/dev/pts/1', 'frontend-open': true}]"));
+  EXPECT_EQ(run("info chardev"), "c: filename=pty:/dev/pts/1\n");
+}
+
+TEST_F(HmpTest, ShowsTheHistory) {
+  EXPECT_EQ(run("info history"), "0: 'info block'\n1: 'info history'\n");
 }
 
 TEST_F(HmpTest, CompletesWhatThereIs) {
