@@ -479,8 +479,12 @@ bool LineEditor::take_search_key(const Key& key) {
     return key.kind == KeyKind::kControl && key.code == static_cast<char32_t>(letter);
   };
   if (key.kind == KeyKind::kText || key.kind == KeyKind::kPastedText) {
-    if (search_->query.size() < kMaxQueryBytes) append_utf8(search_->query, key.code);
-    search_on(true, false);
+    if (search_->query.size() < kMaxQueryBytes) {
+      const bool hopeless = search_->failed && search_->found == history_.size();
+      append_utf8(search_->query, key.code);
+      // What is longer is found no more than what was found nowhere.
+      if (!hopeless) search_on(true, false);
+    }
     return true;
   }
   if (key.kind == KeyKind::kErase) {
@@ -511,11 +515,19 @@ void LineEditor::search_on(bool backwards, bool from_next) {
     cursor_ = search_->saved_cursor;
     return;
   }
+  bool& none = backwards ? search_->none_before : search_->none_behind;
   size_t at = search_->found;
   bool skip = from_next && at < history_.size();
+  if (!from_next) search_->none_before = search_->none_behind = false;
+  if (none) {
+    search_->failed = true;
+    bell();
+    return;
+  }
   for (;;) {
     if (at < history_.size() && !skip) {
       if (const size_t place = history_[at].find(search_->query); place != std::string::npos) {
+        if (at != search_->found) search_->none_before = search_->none_behind = false;
         search_->found = at;
         history_at_ = at;
         line_ = history_[at];
@@ -527,6 +539,7 @@ void LineEditor::search_on(bool backwards, bool from_next) {
     if (backwards ? at == 0 : at + 1 >= history_.size()) break;
     at = backwards ? at - 1 : at + 1;
   }
+  none = true;
   search_->failed = true;
   bell();
 }

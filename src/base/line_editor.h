@@ -2,8 +2,10 @@
 //
 // Its user moves the bytes: what the terminal (or a socket that behaves like one) sends goes into
 // push(), what next() gives is acted on, and what take_output() gives is written to the terminal,
-// which is in raw mode. All input may be hostile: any bytes, in any pieces; memory is bounded by
-// the options, and time per byte by the line's length.
+// which is in raw mode. All input may be hostile: any bytes, in any pieces. Memory is bounded by
+// the options. So is time: a key costs up to a pass over the line, or over the history while it is
+// searched; take_output() costs a pass over the line. A loop that serves others too, and strangers
+// on a socket, chooses small bounds (for_strangers()).
 //
 //   editor.start();
 //   for (;;) {
@@ -65,6 +67,18 @@ class LineEditor final {
     bool suspend_key = true;      // Ctrl-Z gives kSuspend; else it is ignored
     char help_key = 0;  // gives kHelp where a word would begin, at the line's end; 0: no such key
   };
+
+  // Bounds for those whom a daemon does not know: a line of 4 KiB, a history of 32 KiB. What they
+  // can make it do within one call of next() is then short.
+  static Options for_strangers() {
+    Options options;
+    options.max_line_bytes = size_t{4} << 10;
+    options.max_pending_bytes = size_t{4} << 10;
+    options.max_history_lines = 200;
+    options.max_history_bytes = size_t{32} << 10;
+    options.suspend_key = false;
+    return options;
+  }
 
   enum class EventKind : uint8_t {
     kLine,       // Enter: `line`, without a line break. Idle now
@@ -165,6 +179,8 @@ class LineEditor final {
     std::string query;
     size_t found;  // index in history_; history_.size(): none yet
     bool failed = false;
+    bool none_before = false;  // no other line before `found` has it; the same behind
+    bool none_behind = false;
     std::string saved_line;
     size_t saved_cursor;
   };

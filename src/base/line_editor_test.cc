@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <random>
 
 #include "base/line_editor_test_screen.h"
@@ -423,6 +424,25 @@ TEST_F(LineEditorTest, ALineBeyondTheLimitIsNotGiven) {
   EXPECT_EQ(EventKind::kTooLong, events_[0].kind);
   EXPECT_EQ("", events_[0].line);
   EXPECT_EQ("ok", events_[1].line);
+}
+
+TEST_F(LineEditorTest, StrangersCantKeepItBusy) {
+  // The worst keys on the fullest editor: a search that goes to and fro through all of the history.
+  LineEditor::Options options = LineEditor::for_strangers();
+  const size_t pending = options.max_pending_bytes;
+  LineEditor editor(std::move(options));
+  for (int i = 0; i < 200; ++i) {
+    editor.add_history(std::string(150, 'a') + std::to_string(i));
+  }
+  editor.start();
+  std::string keys = ctrl('R') + std::string(80, 'a') + "b";
+  while (keys.size() + 2 <= pending) keys += ctrl('R') + ctrl('S');
+  const auto start = std::chrono::steady_clock::now();
+  EXPECT_EQ(keys.size(), editor.push(keys));
+  EXPECT_FALSE(editor.next());
+  const auto took = std::chrono::steady_clock::now() - start;
+  EXPECT_LT(took, std::chrono::seconds(2));
+  EXPECT_EQ(pending, editor.room());
 }
 
 TEST_F(LineEditorTest, PendingInputIsBounded) {

@@ -205,7 +205,8 @@ Result<JsonValue> read_value(const LiveType& type, const std::string& text,
                std::move(hint));
 }
 
-Result<> check_object(const LiveType& type, const json::object& object, const std::string& path) {
+Result<> check_object(const LiveType& type, const json::object& object, const std::string& path,
+                      bool takes_more = false) {
   std::string tag;
   if (const json::value* value = object.if_contains(type.tag);
       !type.tag.empty() && value != nullptr && value->is_string()) {
@@ -219,6 +220,7 @@ Result<> check_object(const LiveType& type, const json::object& object, const st
       TRY(check_value(*(*found)->type, value, place));
       continue;
     }
+    if (takes_more) continue;
     std::string text = fmt::format("There is no argument '{}'", place);
     std::string hint = did_you_mean(key, names_of(members));
     const auto elsewhere = std::ranges::find_if(type.variants, [&](const LiveVariant& variant) {
@@ -326,6 +328,10 @@ std::string type_text(const LiveType& type) {
       return text.empty() ? "object" : "object with " + text;
   }
   return text;
+}
+
+Result<> check_arguments(const LiveCommand& command, const json::object& arguments) {
+  return check_object(*command.arguments, arguments, {}, command.takes_more);
 }
 
 Result<> check_value(const LiveType& type, const JsonValue& value, const std::string& path) {
@@ -526,7 +532,9 @@ Result<> ArgumentParser::take_flag(std::span<const std::string> words, size_t& a
       return {};
     }
   }
-  if (command_ != nullptr && types_at(*command_->arguments, path).empty()) {
+  const bool known =
+      command_ == nullptr || command_->takes_more || !types_at(*command_->arguments, path).empty();
+  if (!known) {
     wrong_word_ = word;
     return wrong(fmt::format("There is no argument '{}'", path),
                  did_you_mean(path, names_of(members_of_all_branches(*command_->arguments))));
@@ -593,7 +601,7 @@ Result<json::object> ArgumentParser::parse(std::span<const std::string> words) {
   const LiveType* const type = command_ == nullptr ? nullptr : command_->arguments;
   JsonValue value = TRY(Builder(wrong_word_).build_object(type, rests, {}));
   if (type != nullptr) {
-    const Result<> fits = check_value(*type, value, {});
+    const Result<> fits = check_arguments(*command_, value.get_object());
     if (!fits) {
       for (const auto& [member, path] : fits.error().data()) {
         const auto about = [&](const Setting& setting) {

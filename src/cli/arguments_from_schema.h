@@ -60,6 +60,9 @@ class ArgumentParser final {
   std::optional<size_t> wrong_word_;
 };
 
+// Whether a command takes these arguments. Errors as check_value's.
+base::Result<> check_arguments(const LiveCommand& command, const boost::json::object& arguments);
+
 // Whether a value fits a type. The error names the member by its path from `path` on, and gives the
 // path alone as its data, member "path".
 base::Result<> check_value(const LiveType& type, const base::JsonValue& value,

@@ -139,6 +139,13 @@ TEST_F(ArgumentsTest, ErrorsNameTheArgumentAndWhatIsNear) {
   EXPECT_EQ("opts.size2=1", wrong_);
 }
 
+TEST_F(ArgumentsTest, SomeCommandsTakeMoreThanTheSchemaTells) {
+  EXPECT_EQ(R"({"driver": "virtio-blk", "drive": "n0", "num-queues": 4})",
+            parse("device_add driver=virtio-blk drive=n0 --num-queues 4"));
+  EXPECT_EQ("error: The argument 'driver' is missing | It takes string.",
+            parse("device_add drive=n0"));
+}
+
 TEST_F(ArgumentsTest, WithoutASchemaTypesAreGuessed) {
   const std::vector<std::string> words = {"a=1", "b.c=x", "--flag", "--name", "v", "d=[1]"};
   auto parsed = ArgumentParser(nullptr).parse(words);

@@ -1,7 +1,10 @@
 #include "cli/command.h"
 
 #include <fmt/format.h>
+#include <poll.h>
 #include <unistd.h>
+
+#include <cerrno>
 
 namespace firn::cli {
 
@@ -25,6 +28,12 @@ Result<Output> parse_output(std::string_view command, std::string_view value) {
 void print_out(std::string_view text) {
   while (!text.empty()) {
     const ssize_t written = write(STDOUT_FILENO, text.data(), text.size());
+    if (written < 0 && errno == EINTR) continue;
+    if (written < 0 && errno == EAGAIN) {  // somebody who shares it has made it non-blocking
+      pollfd request{.fd = STDOUT_FILENO, .events = POLLOUT, .revents = 0};
+      poll(&request, 1, -1);
+      continue;
+    }
     if (written <= 0) return;
     text.remove_prefix(static_cast<size_t>(written));
   }

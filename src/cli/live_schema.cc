@@ -187,7 +187,8 @@ Result<LiveSchema> LiveSchema::read(const base::JsonValue& entries) {
                                 .arguments = TRY(reader.find_object(*entry, "arg-type")),
                                 .returns = TRY(reader.find(*entry, "ret-type")),
                                 .features = strings_of(*entry, "features"),
-                                .allow_oob = oob != nullptr && *oob == json::value(true)};
+                                .allow_oob = oob != nullptr && *oob == json::value(true),
+                                .takes_more = name == "device_add"};
     } else if (meta == "event") {
       schema.events_[name] = {.name = name,
                               .data = TRY(reader.find_object(*entry, "arg-type")),

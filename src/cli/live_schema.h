@@ -64,6 +64,7 @@ struct LiveCommand {
   const LiveType* returns = nullptr;
   std::vector<std::string> features;
   bool allow_oob = false;
+  bool takes_more = false;  // arguments that no schema tells: device_add's are the device's
 };
 
 struct LiveEvent {

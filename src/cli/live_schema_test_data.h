@@ -52,6 +52,8 @@ inline LiveSchema test_schema() {
     {'name': 'query-block', 'meta-type': 'command', 'arg-type': '0', 'ret-type': '[str]'},
     {'name': 'block-export-del', 'meta-type': 'command', 'arg-type': '11', 'ret-type': '0'},
     {'name': '11', 'meta-type': 'object', 'members': [{'name': 'id', 'type': 'str'}]},
+    {'name': 'device_add', 'meta-type': 'command', 'arg-type': '12', 'ret-type': '0'},
+    {'name': '12', 'meta-type': 'object', 'members': [{'name': 'driver', 'type': 'str'}]},
     {'name': 'JOB_DONE', 'meta-type': 'event', 'arg-type': '11'}])";
   auto schema = LiveSchema::read(*base::parse_json(kEntries));
   CHECK(schema.has_value());

@@ -68,11 +68,12 @@ std::string rows_text(const std::vector<Row>& rows) {
   }
   std::string text;
   for (const Row& row : rows) {
+    // Lines of the type begin below each other.
+    const std::string type = wrapped(row.text.empty() ? "?" : row.text, 2 + width + 2, kTextWidth);
     if (row.name.size() > width) {
-      fmt::format_to(std::back_inserter(text), "  {}\n  {:<{}}  {}\n", row.name, "", width,
-                     row.text);
+      text += fmt::format("  {}\n", row.name) + type;
     } else {
-      fmt::format_to(std::back_inserter(text), "  {:<{}}  {}\n", row.name, width, row.text);
+      text += fmt::format("  {:<{}}  ", row.name, width) + type.substr(2 + width + 2);
     }
     text += wrapped(row.words, kWordsIndent, kTextWidth);
   }
