@@ -20,8 +20,9 @@ using JsonValue = boost::json::value;
 // same answers. An error counts as one value and covers the input up to where recovery ends.
 //
 // Numbers: an integer is an int64_t if it fits, else a uint64_t, else a double; anything with a
-// point or an exponent is a double, an infinite one beyond the range. Objects keep the order of their keys; a key that stands twice
-// is an error. Strings are modified UTF-8 (see json_string_content).
+// point or an exponent is a double, an infinite one beyond the range. Objects keep the order of
+// their keys; a key that stands twice is an error. Strings are modified UTF-8 (see
+// json_string_content).
 //
 // Limits, as QEMU's: 64 MiB for one token and for the tokens of one value together, 2 Mi tokens in
 // a value, 1024 levels.

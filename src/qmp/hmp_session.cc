@@ -17,7 +17,7 @@ std::optional<base::LineEditor> make_editor(bool terminal) {
   options.prompt = kPrompt;
   options.max_line_bytes = HmpSession::kMaxLineBytes;
   options.bracketed_paste = false;  // scripts wait for the prompt as it stands
-  options.suspend_key = false;  // it is the daemon's terminal, not a job of a shell
+  options.suspend_key = false;      // it is the daemon's terminal, not a job of a shell
   return base::LineEditor(std::move(options));
 }
 

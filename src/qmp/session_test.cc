@@ -125,7 +125,9 @@ class SessionTest : public testing::Test {
     while (!done()) co_await async::Loop::current().sleep_for(5ms);
   }
   std::unique_ptr<Client> make_client(std::unique_ptr<async::Stream> stream) {
-    if (hmp_) return std::make_unique<HmpSession>(std::move(stream), commands_, HmpSessionOptions{.greeting = "hello"});
+    if (hmp_)
+      return std::make_unique<HmpSession>(std::move(stream), commands_,
+                                          HmpSessionOptions{.greeting = "hello"});
     return std::make_unique<Session>(
         std::move(stream), commands_, events_, *base::parse_json("{'package': 'p'}"),
         SessionOptions{.pretty = pretty_, .budget = &budget_, .errors = errors_});
