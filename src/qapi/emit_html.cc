@@ -18,12 +18,6 @@ std::string code(std::string_view text) { return "<code>" + escape(text) + "</co
 // What a link to an anchor has to look like.
 std::string href(std::string_view anchor) { return "#" + escape(anchor); }
 
-// URLs of other kinds stay text.
-bool is_web_link(std::string_view target) {
-  return target.starts_with("https://") || target.starts_with("http://") ||
-         target.starts_with("mailto:");
-}
-
 class HtmlBody {
  public:
   HtmlBody(const Schema& schema, const Manual& manual) : schema_(schema), manual_(manual) {}

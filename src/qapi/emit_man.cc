@@ -155,11 +155,19 @@ class ManPage {
 
   template <typename Body>
   void indented(Body body) {
+    const size_t start = out_.size();
+    const bool was_fresh = fresh_;
     line(".RS 4");
+    const size_t empty = out_.size();
     fresh_ = true;
     body();
-    line(".RE");
-    fresh_ = false;
+    if (out_.size() == empty) {
+      out_.resize(start);
+      fresh_ = was_fresh;
+    } else {
+      line(".RE");
+      fresh_ = false;
+    }
   }
 
   void literal(std::string_view text) {

@@ -147,8 +147,9 @@ class MarkdownPage {
       case InlineKind::kStrong:
         return "**" + escape(span.text) + "**";
       case InlineKind::kLink:
+        if (!is_web_link(span.target)) return escape(span.text);
         return span.text == span.target ? "<" + span.target + ">"
-                                        : fmt::format("[{}]({})", escape(span.text), span.target);
+                                        : fmt::format("[{}](<{}>)", escape(span.text), span.target);
       case InlineKind::kMember:
       case InlineKind::kReference:
         break;

@@ -440,6 +440,11 @@ TypeText type_text(const Type& type) {
           anonymous ? "object" : inner->name};
 }
 
+bool is_web_link(std::string_view target) {
+  return target.starts_with("https://") || target.starts_with("http://") ||
+         target.starts_with("mailto:");
+}
+
 bool is_marked(const Features& features, std::string_view name) {
   return std::any_of(features.begin(), features.end(),
                      [&](const Feature& feature) { return feature.name == name; });

@@ -130,6 +130,9 @@ struct TypeText {
 };
 TypeText type_text(const Type& type);
 
+// Whether a link leads to the web or to a mailbox; what is of another kind stays text.
+bool is_web_link(std::string_view target);
+
 bool is_marked(const Features& features, std::string_view name);
 std::string capitalized(std::string_view text);
 // The first sentence of the text, for lists.

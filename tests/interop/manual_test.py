@@ -6,6 +6,7 @@ import html.parser
 import json
 import os
 import pathlib
+import random
 import re
 import subprocess
 import tempfile
@@ -19,6 +20,13 @@ QAPIC = os.environ.get("FIRN_TEST_QAPIC", str(ROOT / "build" / "release" / "bin"
 SCHEMAS = {"firn": ROOT / "schema" / "firn.json",
            "manual": ROOT / "tests" / "golden" / "qapi" / "manual.json",
            "sample": ROOT / "tests" / "golden" / "qapi" / "sample.json"}
+MARKUP = ["word", "- item", "* item", "1. one", "``lit``", "*e*", "**s**", "`ref`", "@name", "@a",
+          "::", "text::", "-> { 'x': 1 }", "<- { }", "| bar", "==  ==", "a   b", "+---+", "= H",
+          "== H2", "====", "----", "***", ":ref:`x`", "`t <https://e.org>`_", "`x <javascript:y>`_",
+          ".. note::", ".. note:: inline", ".. qmp-example::", "   :annotated:",
+          '   :title: <t> & "q"', ".. table:: T", ".. code-block:: json", ".. unknown:: z",
+          ".. _label:", "(1) x", "#. y", "<b>&amp;</b>", "\\*esc", "'quote", ".so /etc/passwd",
+          "\\fB", "```", "~~~", "|", "http://a.b/c_d_e)", "\u00e9\u20ac", "]]>", "# hash", "> gt"]
 VOID = {"meta", "input", "br", "hr", "img", "link"}
 LOADS = {"img", "link", "iframe", "object", "embed", "audio", "video", "source", "base"}
 
@@ -154,6 +162,43 @@ class ManualTest(unittest.TestCase):
                      "\"arguments\": { \"kind\": \"round\", \"name\": \"a<b>\\\\\" } }",
                      "\"0\" < '1' & \\backslash", ".text that starts with a dot"):
             self.assertIn(line, re.sub(r"[ \t]+", " ", text))
+
+    def random_documentation(self, choose):
+        def text(line_count):
+            for _ in range(line_count):
+                indent = " " * choose([0, 0, 0, 1, 2, 3, 4, 8])
+                yield "# " + indent + " ".join(choose(MARKUP) for _ in range(choose(range(4))))
+
+        return "\n".join([
+            "##", "# = Top", "#", *text(12), "##", "##", "# @a:", "#", *text(8),
+            "# @x: " + choose(MARKUP), *text(4), "# Features:", "# @f: " + choose(MARKUP), *text(3),
+            "# Returns: " + choose(MARKUP), *text(4), "# Notes: " + choose(MARKUP), *text(4),
+            "# Example:", *text(5), "# Since: " + choose(MARKUP), "#", *text(6), "##",
+            "{'command': 'a', 'data': {'x': 'str', '*name': 'Bb'}, 'features': ['f'],"
+            " 'returns': 'Bb'}",
+            "##", "# @Bb:", "#", *text(6), "##", "{'type': 'Bb', 'data': {'y': ['int']}}", ""])
+
+    @needs("groff")
+    def test_random_documentation(self):
+        """Whatever markup comes, right or wrong, the results are well-formed."""
+        choose = random.Random(20).choice
+        for number in range(15):
+            path = self.folder / "random.json"
+            path.write_text(self.random_documentation(choose))
+            run(QAPIC, "emit", "html,markdown,man,json-schema", path, "--dialect", "2011", "-o",
+                self.folder / "random")
+            page = Page((self.folder / "random" / "random-qmp-ref.html").read_text())
+            with self.subTest(number=number):
+                self.assertEqual([], page.problems)
+                self.assertEqual(len(page.ids), len(set(page.ids)))
+                for link in page.links:
+                    self.assertRegex(link, "^(#|https?://)")
+                result = subprocess.run(["groff", "-ww", "-man", "-Tutf8", "-z",
+                                         self.folder / "random" / "random-qmp-ref.7"], check=True,
+                                        capture_output=True, text=True, timeout=60)
+                told = [line for line in result.stderr.splitlines()
+                        if "can't break line" not in line]
+                self.assertEqual([], told)
 
     def test_json_schema_is_one(self):
         for name in SCHEMAS:
