@@ -62,11 +62,11 @@ Result<Request> check_request(JsonValue message, bool oob_enabled) {
   return request;
 }
 
-std::optional<JsonValue> id_of(const JsonValue& message) {
+std::optional<JsonValue> take_id(JsonValue& message) {
   if (!message.is_object()) return std::nullopt;
-  const JsonValue* id = message.get_object().if_contains("id");
+  JsonValue* id = message.get_object().if_contains("id");
   if (id == nullptr) return std::nullopt;
-  return *id;
+  return std::move(*id);
 }
 
 bool is_out_of_band(const JsonValue& message) {

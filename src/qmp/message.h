@@ -28,8 +28,8 @@ struct Request {
 // "exec-oob" is a member like "execute".
 Result<Request> check_request(JsonValue message, bool oob_enabled);
 
-// The message's "id", of any type; nothing if it has none or is no object.
-std::optional<JsonValue> id_of(const JsonValue& message);
+// The message's "id", of any type, taken out of it; nothing if it has none or is no object.
+std::optional<JsonValue> take_id(JsonValue& message);
 
 // True if `message` is to be run beside the queue: it has "exec-oob" and no "execute".
 bool is_out_of_band(const JsonValue& message);

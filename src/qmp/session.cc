@@ -6,6 +6,7 @@
 #include <boost/json/array.hpp>
 #include <boost/json/object.hpp>
 #include <boost/json/string.hpp>
+#include <chrono>
 #include <string>
 #include <utility>
 
@@ -23,6 +24,10 @@ using base::fail;
 // one for as long as it keeps that up.
 constexpr size_t kFewBytes = 1024;
 constexpr size_t kManyBytes = size_t{64} << 10;
+// A message that comes in crumbs, thousands of them, would have the loop turn for each: after this
+// many, reading waits a moment, in which more of them gather.
+constexpr size_t kManyCrumbs = 256;
+constexpr auto kCrumbPause = std::chrono::microseconds(200);
 constexpr std::string_view kNegotiate = "qmp_capabilities";
 
 }  // namespace
@@ -69,11 +74,14 @@ Task<void> Session::drain() {
 
 Task<void> Session::read_requests() {
   std::string buffer(kFewBytes, '\0');
+  size_t crumbs = 0;
   while (true) {
     const async::IoVec iov(buffer.data(), buffer.size());
     auto received = co_await stream_->receive(iov);
     if (!received || *received == 0) break;
-    co_await take_values(std::string_view(buffer).substr(0, *received));
+    const bool any = co_await take_values(std::string_view(buffer).substr(0, *received));
+    crumbs = any || *received >= kFewBytes ? 0 : crumbs + 1;
+    if (crumbs > kManyCrumbs) (void)co_await async::Loop::current().sleep_for(kCrumbPause);
     const size_t wanted = *received < kFewBytes ? kFewBytes : kManyBytes;
     if (buffer.size() != wanted) buffer = std::string(wanted, '\0');
   }
@@ -82,22 +90,25 @@ Task<void> Session::read_requests() {
   }
 }
 
-Task<void> Session::take_values(std::string_view bytes) {
-  if (input_dropped_) co_return;
+Task<bool> Session::take_values(std::string_view bytes) {
+  if (input_dropped_) co_return false;
+  bool any = false;
   while (auto value = parser_.next(bytes)) {
+    any = true;
     co_await take({.message = *std::move(value), .bytes = parser_.value_bytes()});
   }
   count_input();
+  co_return any;
 }
 
 Task<void> Session::take(Input input) {
   if (draining_ || input_dropped_ || output_.gone()) co_return;
-  if (oob_enabled_ && input.message && is_out_of_band(*input.message)) {
-    co_await output_.wait_for_room();
-    co_return co_await answer(std::move(input.message));
-  }
   waiting_bytes_ += input.bytes;
   count_input();
+  if (oob_enabled_ && input.message && is_out_of_band(*input.message)) {
+    co_await output_.wait_for_room();
+    co_return co_await answer(std::move(input));
+  }
   while (requests_.size() >= kMaxQueued && !draining_ && !output_.gone()) {
     co_await space_waiters_.wait();
   }
@@ -119,9 +130,7 @@ Task<void> Session::answer_requests() {
       Input input = std::move(requests_.front());
       requests_.pop_front();
       space_waiters_.wake_all();
-      waiting_bytes_ -= input.bytes;
-      count_input();
-      co_await answer(std::move(input.message));
+      co_await answer(std::move(input));
     } else {
       requests_.clear();
     }
@@ -134,12 +143,14 @@ Task<void> Session::answer_requests() {
   idle_waiters_.wake_all();
 }
 
-Task<void> Session::answer(Result<JsonValue> message) {
+Task<void> Session::answer(Input input) {
   ++executing_;
+  const size_t bytes = input.bytes;
+  Result<JsonValue> message = std::move(input.message);
   std::optional<JsonValue> id;
   Result<std::optional<JsonValue>> result;
   if (message) {
-    id = id_of(*message);
+    id = take_id(*message);
     auto request = check_request(*std::move(message), oob_enabled_);
     if (request) {
       result = co_await execute(*std::move(request), id);
@@ -154,6 +165,8 @@ Task<void> Session::answer(Result<JsonValue> message) {
   } else if (*result) {
     send(make_reply(**std::move(result), std::move(id)));
   }
+  waiting_bytes_ -= bytes;
+  count_input();
   --executing_;
   idle_waiters_.wake_all();
 }

@@ -54,11 +54,12 @@ class Session final : public Client, private EventListener, private MemoryBudget
   };
 
   Task<void> read_requests();
-  Task<void> take_values(std::string_view bytes);
+  // True if any value was whole.
+  Task<bool> take_values(std::string_view bytes);
   Task<void> take(Input input);
   Task<void> answer_requests();
   // Checks and runs one message, and queues its answer.
-  Task<void> answer(Result<JsonValue> message);
+  Task<void> answer(Input input);
   // No value: success that is not to be answered.
   Task<Result<std::optional<JsonValue>>> execute(Request request, std::optional<JsonValue> id);
   void send(const JsonValue& message);
@@ -78,7 +79,7 @@ class Session final : public Client, private EventListener, private MemoryBudget
   MemoryBudget::Share output_share_;
   OutputQueue output_;
   std::deque<Input> requests_;
-  size_t waiting_bytes_ = 0;         // of requests_, and of one that waits for its place there
+  size_t waiting_bytes_ = 0;         // of all that was read and is not answered
   async::WaitList request_waiters_;  // the answering task
   async::WaitList space_waiters_;    // the reading task
   async::WaitList idle_waiters_;

@@ -263,6 +263,30 @@ TEST_F(SessionTest, CountsRequestsThatWait) {
   });
 }
 
+TEST_F(SessionTest, CountsWhatARunningCommandHolds) {
+  run([](SessionTest& test) -> Task<void> {
+    auto peer = co_await test.negotiated();
+    co_await peer->send("{'execute': 'slow', 'id': '" + std::string(200 << 10, 'x') + "'}");
+    co_await test.settle([&] { return test.commands_.started == 1; });
+    EXPECT_GT(test.budget_.used_bytes(), 100u << 10);
+    test.commands_.release.set();
+    EXPECT_GT((co_await peer->next()).size(), 200u << 10);
+    EXPECT_EQ(test.budget_.used_bytes(), 0u);
+  });
+}
+
+TEST_F(SessionTest, TakesAMessageInCrumbs) {
+  run([](SessionTest& test) -> Task<void> {
+    auto peer = co_await test.negotiated();
+    for (char c : "{'execute': 'echo', 'id': '" + std::string(1000, 'x') + "'}") {
+      co_await peer->send(std::string(1, c));
+      co_await async::Loop::current().sleep_for(1us);
+    }
+    EXPECT_EQ(co_await peer->next(),
+              R"({"return": {}, "id": ")" + std::string(1000, 'x') + R"("})");
+  });
+}
+
 TEST_F(SessionTest, RefusesClientsBeyondItsLimit) {
   max_clients_ = 2;
   run([](SessionTest& test) -> Task<void> {

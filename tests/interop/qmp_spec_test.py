@@ -111,6 +111,18 @@ class ExamplesTest(firn_test.Case):
                                     "desc": "The command query-version does not support OOB"}},
                          self.ask(b'{ "exec-oob": "query-version", "id": 43 }'))
 
+    @firn_test.firn_only("no command of qemu-storage-daemon runs out of band")
+    def test_out_of_band_success(self):
+        self.negotiate(b', "arguments": { "enable": ["oob"] }')
+        ours = self.sides[0]
+        ours.send(b'{"exec-oob": "query-monitors", "id": [1]}')
+        reply = ours.read_reply()
+        self.assertEqual({"return", "id"}, set(reply))
+        self.assertEqual([1], reply["id"])
+        allowed = [e["name"] for e in ours.execute("query-qmp-schema")
+                   if e["meta-type"] == "command" and e.get("allow-oob")]
+        self.assertEqual(["query-monitors"], allowed)
+
     def test_negotiation_mode(self):
         for text, cls, desc in (
                 (b'{"execute": "query-version"}', "CommandNotFound",
