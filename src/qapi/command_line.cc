@@ -123,7 +123,7 @@ int bad_usage(std::string_view text, std::string& err) {
 base::Result<CheckOptions> check_options(const Arguments& arguments) {
   CheckOptions out;
   for (const std::string& symbol : arguments.values(kDefineOption)) {
-    if (!is_name(symbol)) {
+    if (!is_c_identifier(symbol)) {
       return base::fail(base::ErrorKind::kInvalidArgument,
                         fmt::format("-D needs a symbol, not '{}'", symbol));
     }

@@ -17,7 +17,7 @@ std::optional<WireSchema> load(const std::string& path, const CheckOptions& opti
   SourceManager sources;
   Diagnostics diagnostics;
   auto schema = load_wire_schema(path, options, diagnostics, sources);
-  err += diagnostics.print();
+  err += diagnostics.render();
   if (schema) return std::move(*schema);
   err += fmt::format("qapic: error: {}\n", schema.error().text());
   return std::nullopt;

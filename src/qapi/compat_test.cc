@@ -40,16 +40,18 @@ std::string changes(const std::string& old, const std::string& now, CompatOption
 }
 
 // A command whose argument is the struct A, and one that returns it.
-std::string taking(const std::string& types) { return types + "{'command': 'x', 'data': 'A'}"; }
-std::string giving(const std::string& types) { return types + "{'command': 'x', 'returns': 'A'}"; }
-std::string a(const std::string& members) { return "{'struct': 'A', 'data': {" + members + "}}"; }
+std::string taking(const std::string& types) { return types + "{'command': 'x', 'data': 'Aax'}"; }
+std::string giving(const std::string& types) {
+  return types + "{'command': 'x', 'returns': 'Aax'}";
+}
+std::string a(const std::string& members) { return "{'struct': 'Aax', 'data': {" + members + "}}"; }
 
 TEST(Compat, FindsNothingInTheSame) {
   const std::string schema =
-      "{'enum': 'E', 'data': ['a', 'b']}"
-      "{'struct': 'A', 'data': {'*next': 'A', 'list': ['A'], 'e': 'E', 'n': 'uint8'}}"
-      "{'command': 'x', 'data': 'A', 'returns': ['A'], 'allow-oob': true}"
-      "{'event': 'Y', 'data': 'A'}";
+      "{'enum': 'Eex', 'data': ['a', 'b']}"
+      "{'struct': 'Aax', 'data': {'*next': 'Aax', 'list': ['Aax'], 'e': 'Eex', 'n': 'uint8'}}"
+      "{'command': 'x', 'data': 'Aax', 'returns': ['Aax'], 'allow-oob': true}"
+      "{'event': 'Y', 'data': 'Aax'}";
   EXPECT_EQ(compare_schemas(wire(schema), wire(schema)).print(),
             "compatible: 0 breaks, 0 warnings, 0 notes\n");
   EXPECT_EQ(compare_schemas(wire(schema, View::kServer), wire(schema)).print(),
@@ -57,7 +59,7 @@ TEST(Compat, FindsNothingInTheSame) {
 }
 
 TEST(Compat, TypeNamesDoNotCount) {
-  EXPECT_EQ(changes("{'struct': 'A', 'data': {'a': 'str'}}{'command': 'x', 'data': 'A'}",
+  EXPECT_EQ(changes("{'struct': 'Aax', 'data': {'a': 'str'}}{'command': 'x', 'data': 'Aax'}",
                     "{'command': 'x', 'data': {'a': 'str'}}"),
             "");
 }
@@ -115,12 +117,12 @@ TEST(Compat, FeaturesAreProbedFor) {
             "warning: command 'x': is unstable now: it may change at any time\n");
   EXPECT_EQ(changes("{'event': 'X'}", "{'event': 'X', 'features': ['deprecated']}"),
             "note: event 'X': is deprecated now: it may be removed\n");
-  EXPECT_EQ(changes(taking("{'struct': 'A', 'data': {}, 'features': ['f']}"), taking(a(""))),
+  EXPECT_EQ(changes(taking("{'struct': 'Aax', 'data': {}, 'features': ['f']}"), taking(a(""))),
             "warning: command 'x' arguments: feature 'f' was removed\n");
-  EXPECT_EQ(
-      changes(taking("{'enum': 'E', 'data': [{'name': 'v', 'features': ['f']}]}" + a("'e': 'E'")),
-              taking("{'enum': 'E', 'data': ['v']}" + a("'e': 'E'"))),
-      "warning: command 'x' argument 'e=v': feature 'f' was removed\n");
+  EXPECT_EQ(changes(taking("{'enum': 'Eex', 'data': [{'name': 'v', 'features': ['f']}]}" +
+                           a("'e': 'Eex'")),
+                    taking("{'enum': 'Eex', 'data': ['v']}" + a("'e': 'Eex'"))),
+            "warning: command 'x' argument 'e=v': feature 'f' was removed\n");
 }
 
 TEST(Compat, MembersOfArguments) {
@@ -141,7 +143,7 @@ TEST(Compat, MembersOfResultsAndEvents) {
             "break: command 'x' result 'soft': may be missing now\n"
             "note: command 'x' result 'hard': is always there now\n"
             "note: command 'x' result 'more': new\n");
-  EXPECT_EQ(changes(old + "{'event': 'X', 'data': 'A'}", now + "{'event': 'X', 'data': 'A'}"),
+  EXPECT_EQ(changes(old + "{'event': 'X', 'data': 'Aax'}", now + "{'event': 'X', 'data': 'Aax'}"),
             "break: event 'X' member 'gone': was removed\n"
             "break: event 'X' member 'soft': may be missing now\n"
             "note: event 'X' member 'hard': is always there now\n"
@@ -149,8 +151,8 @@ TEST(Compat, MembersOfResultsAndEvents) {
 }
 
 TEST(Compat, ValuesOfEnumerations) {
-  const std::string old = "{'enum': 'E', 'data': ['a', 'b']}" + a("'e': ['E']");
-  const std::string now = "{'enum': 'E', 'data': ['b', 'c']}" + a("'e': ['E']");
+  const std::string old = "{'enum': 'Eex', 'data': ['a', 'b']}" + a("'e': ['Eex']");
+  const std::string now = "{'enum': 'Eex', 'data': ['b', 'c']}" + a("'e': ['Eex']");
   EXPECT_EQ(changes(taking(old), taking(now)),
             "break: command 'x' argument 'e[]': value 'a' was removed\n"
             "note: command 'x' argument 'e[]': has the new value 'c'\n");
@@ -161,7 +163,7 @@ TEST(Compat, ValuesOfEnumerations) {
 
 TEST(Compat, StringsAndEnumerations) {
   const std::string free = a("'e': 'str'");
-  const std::string bound = "{'enum': 'E', 'data': ['a']}" + a("'e': 'E'");
+  const std::string bound = "{'enum': 'Eex', 'data': ['a']}" + a("'e': 'Eex'");
   EXPECT_EQ(changes(taking(free), taking(bound)),
             "break: command 'x' argument 'e': can only be certain strings now\n");
   EXPECT_EQ(changes(giving(free), giving(bound)),
@@ -199,10 +201,10 @@ TEST(Compat, NumbersNarrowAndWiden) {
 TEST(Compat, TypesOfAnotherKind) {
   EXPECT_EQ(changes(taking(a("'m': 'str'")), taking(a("'m': ['str']"))),
             "break: command 'x' argument 'm': is a list now, not a string\n");
-  EXPECT_EQ(changes(giving(a("'m': 'bool'")), giving(a("'m': 'A'"))),
+  EXPECT_EQ(changes(giving(a("'m': 'bool'")), giving(a("'m': 'Aax'"))),
             "break: command 'x' result 'm': is an object now, not a boolean\n");
-  EXPECT_EQ(changes(a("") + "{'command': 'x', 'returns': 'A'}",
-                    a("") + "{'command': 'x', 'returns': ['A']}"),
+  EXPECT_EQ(changes(a("") + "{'command': 'x', 'returns': 'Aax'}",
+                    a("") + "{'command': 'x', 'returns': ['Aax']}"),
             "break: command 'x' result: is a list now, not an object\n");
 }
 
@@ -221,7 +223,8 @@ TEST(Compat, AnyValue) {
 
 TEST(Compat, AlternatesHaveBranchesByKind) {
   const std::string one = a("'m': 'str'");
-  const std::string two = "{'alternate': 'B', 'data': {'s': 'str', 'n': 'null'}}" + a("'m': 'B'");
+  const std::string two =
+      "{'alternate': 'Bbx', 'data': {'s': 'str', 'n': 'null'}}" + a("'m': 'Bbx'");
   EXPECT_EQ(changes(taking(one), taking(two)), "note: command 'x' argument 'm': can be null now\n");
   EXPECT_EQ(changes(taking(two), taking(one)),
             "break: command 'x' argument 'm': can't be null now\n");
@@ -229,7 +232,8 @@ TEST(Compat, AlternatesHaveBranchesByKind) {
             "warning: command 'x' result 'm': can be null now\n");
   EXPECT_EQ(changes(giving(two), giving(one)), "note: command 'x' result 'm': can't be null now\n");
   const std::string deep =
-      "{'alternate': 'B', 'data': {'o': 'A', 's': 'str'}}{'struct': 'A', 'data': {'*b': 'B'";
+      "{'alternate': 'Bbx', 'data': {'o': 'Aax', 's': 'str'}}{'struct': 'Aax', 'data': {'*b': "
+      "'Bbx'";
   EXPECT_EQ(changes(taking(deep + ", '*c': 'str'}}"), taking(deep + "}}")),
             "break: command 'x' argument 'c': was removed\n");
 }
@@ -237,27 +241,27 @@ TEST(Compat, AlternatesHaveBranchesByKind) {
 // A union with these branches, `common` beside its tag, as what command x takes or returns.
 std::string flat(const std::string& values, const std::string& branches,
                  const std::string& common = "") {
-  return "{'enum': 'T', 'data': [" + values +
+  return "{'enum': 'Type', 'data': [" + values +
          "]}"
-         "{'struct': 'P', 'data': {'p': 'str'}}"
-         "{'struct': 'Q', 'data': {'p': 'str', '*q': 'str'}}"
-         "{'union': 'A', 'base': {'t': 'T'" +
+         "{'struct': 'Ppx', 'data': {'p': 'str'}}"
+         "{'struct': 'Qqx', 'data': {'p': 'str', '*q': 'str'}}"
+         "{'union': 'Aax', 'base': {'t': 'Type'" +
          common + "}, 'discriminator': 't', 'data': {" + branches + "}}";
 }
 std::string takes_union(const std::string& types) {
-  return types + "{'command': 'x', 'data': 'A', 'boxed': true}";
+  return types + "{'command': 'x', 'data': 'Aax', 'boxed': true}";
 }
 
 TEST(Compat, BranchesOfUnions) {
-  const std::string one = flat("'a'", "'a': 'P'");
-  const std::string two = flat("'a', 'b'", "'a': 'P', 'b': 'P'");
+  const std::string one = flat("'a'", "'a': 'Ppx'");
+  const std::string two = flat("'a', 'b'", "'a': 'Ppx', 'b': 'Ppx'");
   EXPECT_EQ(changes(takes_union(one), takes_union(two)),
             "note: command 'x' argument 't': has the new value 'b'\n");
   EXPECT_EQ(changes(takes_union(two), takes_union(one)),
             "break: command 'x' argument 't': value 'b' was removed\n");
   EXPECT_EQ(changes(giving(one), giving(two)),
             "warning: command 'x' result 't': has the new value 'b'\n");
-  const std::string more = flat("'a'", "'a': 'Q'");
+  const std::string more = flat("'a'", "'a': 'Qqx'");
   EXPECT_EQ(changes(takes_union(one), takes_union(more)),
             "note: command 'x' argument '(t=a).q': new\n");
   EXPECT_EQ(changes(takes_union(more), takes_union(one)),
@@ -266,18 +270,18 @@ TEST(Compat, BranchesOfUnions) {
 
 TEST(Compat, BranchesOfUnstableValuesAreNotHeld) {
   const std::string value = "{'name': 'a', 'features': ['unstable']}";
-  EXPECT_EQ(changes(takes_union(flat(value, "'a': 'Q'")), takes_union(flat(value, "'a': 'P'"))),
+  EXPECT_EQ(changes(takes_union(flat(value, "'a': 'Qqx'")), takes_union(flat(value, "'a': 'Ppx'"))),
             "note: command 'x' argument '(t=a).q': was removed (it was unstable)\n");
 }
 
 TEST(Compat, MembersMoveBetweenBaseAndBranches) {
   // In each value of the tag there is a `p` before and after.
-  const std::string inside = flat("'a', 'b'", "'a': 'P', 'b': 'P'");
+  const std::string inside = flat("'a', 'b'", "'a': 'Ppx', 'b': 'Ppx'");
   const std::string common = flat("'a', 'b'", "", ", 'p': 'str'");
   EXPECT_EQ(changes(takes_union(inside), takes_union(common)), "");
   EXPECT_EQ(changes(giving(common), giving(inside)), "");
   // Only one branch has it.
-  const std::string half = flat("'a', 'b'", "'a': 'P'");
+  const std::string half = flat("'a', 'b'", "'a': 'Ppx'");
   EXPECT_EQ(changes(takes_union(common), takes_union(half)),
             "break: command 'x' argument '(t=b).p': was removed\n");
   EXPECT_EQ(changes(takes_union(half), takes_union(common)),
@@ -286,8 +290,8 @@ TEST(Compat, MembersMoveBetweenBaseAndBranches) {
 
 TEST(Compat, StructsBecomeUnions) {
   const std::string tagged =
-      "{'enum': 'T', 'data': ['a', 'b']}{'struct': 'A', 'data': {'t': 'T', '*p': 'str'}}";
-  const std::string inside = flat("'a', 'b'", "'a': 'P'");
+      "{'enum': 'Type', 'data': ['a', 'b']}{'struct': 'Aax', 'data': {'t': 'Type', '*p': 'str'}}";
+  const std::string inside = flat("'a', 'b'", "'a': 'Ppx'");
   EXPECT_EQ(changes(takes_union(tagged), takes_union(inside)),
             "break: command 'x' argument '(t=a).p': has to be given now\n"
             "break: command 'x' argument '(t=b).p': was removed\n");
@@ -297,7 +301,7 @@ TEST(Compat, StructsBecomeUnions) {
 }
 
 TEST(Compat, UnionsToldApartByAnotherMember) {
-  const std::string by_t = flat("'a'", "'a': 'P'", ", 'v': 'T'");
+  const std::string by_t = flat("'a'", "'a': 'Ppx'", ", 'v': 'Type'");
   std::string by_u = by_t;
   by_u.replace(by_u.find("'discriminator': 't'"), 20, "'discriminator': 'v'");
   EXPECT_EQ(changes(takes_union(by_t), takes_union(by_u)),
@@ -305,12 +309,12 @@ TEST(Compat, UnionsToldApartByAnotherMember) {
 }
 
 TEST(Compat, RecursiveTypesAreReportedOnce) {
-  EXPECT_EQ(changes(taking(a("'*next': 'A', '*list': ['A'], '*gone': 'str'")),
-                    taking(a("'*next': 'A', '*list': ['A']"))),
+  EXPECT_EQ(changes(taking(a("'*next': 'Aax', '*list': ['Aax'], '*gone': 'str'")),
+                    taking(a("'*next': 'Aax', '*list': ['Aax']"))),
             "break: command 'x' argument 'gone': was removed\n");
   // Unrolled once, it is still the same on the wire.
-  EXPECT_EQ(changes(taking(a("'*next': 'A'")),
-                    taking("{'struct': 'B', 'data': {'*next': 'A'}}" + a("'*next': 'B'"))),
+  EXPECT_EQ(changes(taking(a("'*next': 'Aax'")),
+                    taking("{'struct': 'Bbx', 'data': {'*next': 'Aax'}}" + a("'*next': 'Bbx'"))),
             "");
 }
 

@@ -8,8 +8,12 @@
 namespace firn::qapi {
 
 // Reads, parses and checks. Whatever is wrong, the file that can't be read included, is in
-// `diagnostics`; the model is to be used only if that is ok().
+// `diagnostics`; the model is empty unless that is ok().
 Schema compile(SourceManager& sources, const std::string& path, const CheckOptions& options,
                Diagnostics& diagnostics);
+
+// Only fills `diagnostics`.
+void check_file(SourceManager& sources, const std::string& path, const CheckOptions& options,
+                Diagnostics& diagnostics);
 
 }  // namespace firn::qapi

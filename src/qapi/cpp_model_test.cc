@@ -32,14 +32,15 @@ class CppModelTest : public testing::Test {
 
 TEST_F(CppModelTest, KeepsNamesApart) {
   const CppModel cpp = model(
-      "{'enum': 'E', 'data': ['x-1', 'x1', 'X1', '3d', 'a-b']}"
+      "{'pragma': {'member-name-exceptions': ['Eex']}}"
+      "{'enum': 'Eex', 'data': ['x-1', 'x1', 'X1', '3d', 'a-b']}"
       "{'struct': 'Decoder', 'data': {}}"
       "{'struct': 'XEvent', 'data': {}}"
       "{'struct': 'TestCommands', 'data': {}}"
       "{'event': 'X', 'data': 'XEvent'}"
       "{'event': 'Y', 'data': {'a': 'str'}}"
       "{'command': 'x'}{'command': 'static-cast'}");
-  const Type& e = type("E");
+  const Type& e = type("Eex");
   EXPECT_EQ(cpp.enumerator(e, "x-1"), "kX1");
   EXPECT_EQ(cpp.enumerator(e, "x1"), "kX1_");
   EXPECT_EQ(cpp.enumerator(e, "X1"), "kX1__");
@@ -74,20 +75,21 @@ TEST_F(CppModelTest, FilesOfOneNameAreTwoModules) {
 
 TEST_F(CppModelTest, BoxesWhatContainsItself) {
   const CppModel cpp = model(
-      "{'struct': 'A', 'data': {'*self': 'A', '*b': 'B', 'c': 'C', 'list': ['A'], 'alt': 'D'}}"
-      "{'struct': 'B', 'data': {'*a': 'A'}}"
-      "{'struct': 'C', 'data': {'x': 'str'}}"
-      "{'alternate': 'D', 'data': {'a': 'A', 's': 'str'}}");
-  EXPECT_TRUE(cpp.needs_box(type("A"), type("A")));
-  EXPECT_TRUE(cpp.needs_box(type("A"), type("B")));
-  EXPECT_TRUE(cpp.needs_box(type("B"), type("A")));
-  EXPECT_FALSE(cpp.needs_box(type("A"), type("C")));
-  EXPECT_FALSE(cpp.needs_box(type("A"), type("D")));
-  EXPECT_FALSE(cpp.needs_box(type("A"), type("str")));
+      "{'struct': 'Aax', 'data': {'*self': 'Aax', '*b': 'Bbx', 'c': 'Ccx', 'list': ['Aax'], 'alt': "
+      "'Ddx'}}"
+      "{'struct': 'Bbx', 'data': {'*a': 'Aax'}}"
+      "{'struct': 'Ccx', 'data': {'x': 'str'}}"
+      "{'alternate': 'Ddx', 'data': {'a': 'Aax', 's': 'str'}}");
+  EXPECT_TRUE(cpp.needs_box(type("Aax"), type("Aax")));
+  EXPECT_TRUE(cpp.needs_box(type("Aax"), type("Bbx")));
+  EXPECT_TRUE(cpp.needs_box(type("Bbx"), type("Aax")));
+  EXPECT_FALSE(cpp.needs_box(type("Aax"), type("Ccx")));
+  EXPECT_FALSE(cpp.needs_box(type("Aax"), type("Ddx")));
+  EXPECT_FALSE(cpp.needs_box(type("Aax"), type("str")));
   const auto& order = cpp.definition_order();
   const auto place = [&](const char* name) { return std::ranges::find(order, &type(name)); };
-  EXPECT_LT(place("C"), place("A"));
-  EXPECT_LT(place("D"), place("A"));
+  EXPECT_LT(place("Ccx"), place("Aax"));
+  EXPECT_LT(place("Ddx"), place("Aax"));
   EXPECT_EQ(order.size(), 4u);
 }
 

@@ -3,30 +3,13 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
+#include <unordered_map>
+
+#include "qapi/doc_builder.h"
 
 namespace firn::qapi {
 
 namespace {
-
-constexpr std::array<std::string_view, 10> kTags = {"Returns",
-                                                    "Since",
-                                                    "Note",
-                                                    "Notes",
-                                                    "Example",
-                                                    "Examples",
-                                                    "Errors",
-                                                    "To"
-                                                    "do",
-                                                    "TO"
-                                                    "DO",
-                                                    "Bugs"};
-
-std::string_view trim(std::string_view text) {
-  const size_t begin = text.find_first_not_of(" \t\r");
-  if (begin == std::string_view::npos) return {};
-  return text.substr(begin, text.find_last_not_of(" \t\r") - begin + 1);
-}
 
 const DocPart* find(const std::vector<DocPart>& parts, std::string_view name) {
   const auto found =
@@ -34,187 +17,254 @@ const DocPart* find(const std::vector<DocPart>& parts, std::string_view name) {
   return found == parts.end() ? nullptr : &*found;
 }
 
-// The name in "@name: rest" at the front of `line`, and what follows the colon.
-struct AtName {
-  std::string_view name;
+// The words that open a section when a colon follows. The last four are of the past.
+constexpr std::string_view kTags[] = {"Returns",
+                                      "Errors",
+                                      "Since",
+                                      "TO"
+                                      "DO",
+                                      "Note",
+                                      "Notes",
+                                      "Example",
+                                      "Examples"};
+
+// `Tag: rest` at the front of a line. `Tag::` is markup of another kind.
+struct Tagged {
+  std::string_view tag;  // empty: none
   std::string_view rest;
 };
-std::optional<AtName> parse_at_name(std::string_view line) {
-  if (!line.starts_with('@')) return std::nullopt;
-  const size_t colon = line.find(':');
-  if (colon == std::string_view::npos || colon == 1) return std::nullopt;
-  const std::string_view name = line.substr(1, colon - 1);
-  if (name.find_first_of(" \t@") != std::string_view::npos) return std::nullopt;
-  return AtName{name, trim(line.substr(colon + 1))};
+Tagged match_tag(std::string_view line) {
+  for (const std::string_view tag : kTags) {
+    if (!line.starts_with(tag)) continue;
+    std::string_view rest = line.substr(tag.size());
+    if (!rest.starts_with(':') || rest.starts_with("::")) continue;
+    rest.remove_prefix(std::min(rest.find_first_not_of(' ', 1), rest.size()));
+    return {line.substr(0, tag.size()), rest};
+  }
+  return {};
 }
 
+size_t indent_of(std::string_view line) {
+  std::string_view rest = line;
+  size_t columns = 0;
+  while (const size_t space = space_length(rest)) {
+    rest.remove_prefix(space);
+    ++columns;
+  }
+  return columns;
+}
+
+// Reads a block line by line. The order in which it looks at things, and what ends what, is that of
+// QEMU's generator, so that the first error is the same.
 class DocParser {
  public:
-  DocParser(const Span& span, Dialect dialect, Diagnostics& diagnostics)
-      : dialect_(dialect), diagnostics_(diagnostics) {
-    doc_.span = span;
-  }
+  DocParser(const DocLines& lines, Diagnostics& diagnostics)
+      : lines_(lines), diagnostics_(diagnostics) {}
 
-  Doc run(const std::vector<Token>& lines) {
-    for (const Token& line : lines) add(line);
-    finish_part();
-    return std::move(doc_);
-  }
-
- private:
-  enum class Place : uint8_t { kBody, kMember, kFeature, kSection };
-
-  void add(const Token& token) {
-    // The text after `#` and one blank.
-    std::string_view line = token.text;
-    line.remove_prefix(1);
-    if (!line.empty() && line.front() != ' ' && line.front() != '\t' &&
-        dialect_ == Dialect::kToday) {
-      diagnostics_.error(token.span, "a documentation line needs a blank after '#'");
+  ParsedDoc run() {
+    builder_.doc().span = {lines_.opening.span.file, lines_.opening.span.begin,
+                           lines_.closing.span.end};
+    if (lines_.opening.text != "##") {
+      fail(lines_.opening.span, "junk behind the '##' that opens documentation");
     }
-    if (line.starts_with(' ')) line.remove_prefix(1);
-    const bool first = first_line_ && !trim(line).empty();
-    if (first) first_line_ = false;
-    // 2011 named what it documents without a colon.
-    const std::string symbol_line(first && dialect_ == Dialect::k2011 && line.starts_with('@') &&
-                                          line.find(':') == std::string_view::npos
-                                      ? std::string(trim(line)) + ":"
-                                      : "");
-    if (auto at = parse_at_name(symbol_line.empty() ? line : symbol_line)) {
-      const uint32_t begin = token.span.begin + static_cast<uint32_t>(token.text.find('@') + 1);
-      const Span span{token.span.file, begin, begin + static_cast<uint32_t>(at->name.size())};
-      if (first) {
-        doc_.symbol = at->name;
-        doc_.symbol_span = span;
-        append(at->rest);
-        return;
-      }
-      if (!doc_.symbol.empty() && (place_ == Place::kBody || place_ == Place::kMember ||
-                                   place_ == Place::kFeature || dialect_ == Dialect::k2011)) {
-        begin_part(in_features_ ? Place::kFeature : Place::kMember, std::string(at->name), span);
-        append_member(at->rest);
-        return;
-      }
+    next();
+    if (!at_end_ && line_.starts_with('@')) {
+      definition();
+    } else {
+      free_text();
     }
-    if (!doc_.symbol.empty() && begin_section(line, token.span)) return;
-    if (ends_part(line)) begin_part(Place::kSection, "", token.span);
-    append(line);
-  }
-
-  // Whether `line` is text of its own: behind a blank line, and not indented as the text of a part
-  // is. What older schemas write that way below an empty `Example:` or in notes belongs there.
-  bool ends_part(std::string_view line) const {
-    if (dialect_ == Dialect::k2011 || place_ == Place::kBody || lines_.empty()) return false;
-    if (trim(line).empty() || line.front() == ' ' || line.front() == '\t') return false;
-    if (!trim(lines_.back()).empty()) return false;
-    if (place_ == Place::kFeature && part_.name.empty()) return true;
-    if (place_ != Place::kSection) return true;
-    const bool old_style = part_.name.starts_with("Note") || part_.name.starts_with("Example");
-    const bool empty =
-        std::all_of(lines_.begin(), lines_.end(), [](const auto& l) { return trim(l).empty(); });
-    return !part_.name.empty() && !old_style && !empty;
-  }
-
-  // `Since: 1.0`, or in 2011 `Since 0.14.0`, at the start of a line.
-  bool begin_section(std::string_view line, const Span& span) {
-    if (trim(line) == "Features:") {
-      finish_part();
-      place_ = Place::kFeature;
-      in_features_ = true;
-      return true;
-    }
-    for (std::string_view tag : kTags) {
-      if (!line.starts_with(tag)) continue;
-      std::string_view rest = line.substr(tag.size());
-      if (rest.starts_with(':')) {
-        rest.remove_prefix(1);
-      } else if (dialect_ != Dialect::k2011 || tag != "Since" || !rest.starts_with(' ')) {
-        continue;
-      }
-      begin_part(Place::kSection, std::string(tag), span);
-      append(trim(rest));
-      return true;
-    }
-    return false;
-  }
-
-  void append_member(std::string_view text) {
-    if (dialect_ == Dialect::k2011 && text.starts_with("#optional")) {
-      part_.optional = true;
-      text = trim(text.substr(std::string_view("#optional").size()));
-    }
-    append(text);
-  }
-
-  void begin_part(Place place, std::string name, const Span& span) {
-    finish_part();
-    place_ = place;
-    part_ = {std::move(name), span, {}, false};
-  }
-
-  void finish_part() {
-    std::string text = take_text();
-    switch (place_) {
-      case Place::kBody:
-        doc_.body = std::move(text);
-        break;
-      case Place::kMember:
-        keep(doc_.members, std::move(text));
-        break;
-      case Place::kFeature:
-        if (!part_.name.empty()) keep(doc_.features, std::move(text));
-        break;
-      case Place::kSection:
-        if (part_.name.empty() && text.empty()) break;
-        part_.text = std::move(text);
-        doc_.sections.push_back(std::move(part_));
-        break;
-    }
-    part_ = {};
-  }
-
-  void keep(std::vector<DocPart>& parts, std::string text) {
-    if (find(parts, part_.name)) {
-      diagnostics_.error(part_.span, fmt::format("'{}' is documented twice", part_.name));
-      return;
-    }
-    part_.text = std::move(text);
-    parts.push_back(std::move(part_));
-  }
-
-  void append(std::string_view line) { lines_.emplace_back(line); }
-
-  // The lines since the last call: outer blank lines off, the common indent off. Where the first
-  // stood behind a name or a tag it has no indent to go by.
-  std::string take_text() {
-    while (!lines_.empty() && trim(lines_.back()).empty()) lines_.pop_back();
-    size_t begin = 0;
-    while (begin < lines_.size() && trim(lines_[begin]).empty()) ++begin;
-    const bool plain = doc_.symbol.empty() || (place_ == Place::kSection && part_.name.empty());
-    size_t indent = std::string::npos;
-    for (size_t i = begin + (begin == 0 && !plain ? 1 : 0); i < lines_.size(); ++i) {
-      if (!trim(lines_[i]).empty()) indent = std::min(indent, lines_[i].find_first_not_of(" \t"));
-    }
-    std::string out;
-    for (size_t i = begin; i < lines_.size(); ++i) {
-      std::string_view line = lines_[i];
-      const size_t own = std::min(line.find_first_not_of(" \t"), line.size());
-      line.remove_prefix(std::min(i == 0 && !plain ? own : indent, own));
-      if (i > begin) out += '\n';
-      out += line.substr(0, line.find_last_not_of(" \t\r") + 1);
-    }
-    lines_.clear();
+    ParsedDoc out = builder_.finish();
+    out.broken = broken_;
     return out;
   }
 
-  const Dialect dialect_;
+ private:
+  using Place = DocBuilder::Place;
+  using FirstSpans = std::unordered_map<std::string_view, Span>;
+
+  void fail(const Span& span, std::string text, std::string hint = {}) {
+    diagnostics_.error(span, std::move(text), std::move(hint));
+  }
+  Span line_span() const { return span_of(*token_, line_); }
+
+  // Sets line_ to the next line without its `# `, or at_end_.
+  void next() {
+    if (position_ == lines_.lines.size()) return end();
+    token_ = &lines_.lines[position_++];
+    line_ = token_->text.substr(1);
+    if (line_.empty()) return;
+    if (line_.starts_with(' ')) {
+      line_.remove_prefix(1);
+    } else {
+      fail(token_->span, "a documentation line needs a blank behind its '#'");
+    }
+    line_ = trim_end(line_);
+  }
+
+  void end() {
+    at_end_ = true;
+    const Token& closing = lines_.closing;
+    if (closing.kind == TokenKind::kBad) return;  // it has been reported
+    if (closing.kind != TokenKind::kComment) {
+      fail(closing.span, "this documentation has to end with a line '##'",
+           fmt::format("it started on line {}", line_of(lines_.opening.span)));
+    } else if (closing.text != "##") {
+      fail(closing.span, "junk behind the '##' that ends documentation");
+    }
+  }
+
+  void definition() {
+    Doc& doc = builder_.doc();
+    if (!line_.ends_with(':')) {
+      fail(line_span(), "this line names what is documented, so it has to end with ':'",
+           fmt::format("write '# {}:'", line_.substr(0, line_.find(' '))));
+      broken_ = true;
+    } else if (line_.size() == 2) {
+      fail(line_span(), "a name has to stand behind '@'");
+      broken_ = true;
+    } else {
+      doc.symbol_span = span_of(*token_, line_.substr(1, line_.size() - 2));
+      doc.symbol = doc.symbol_span.text();
+    }
+    next();
+    while (!at_end_) {
+      if (line_.empty()) {
+        next();
+      } else if (line_ == "Features:") {
+        features();
+      } else if (match_at_name(line_).found) {
+        descriptions();
+      } else if (const Tagged tagged = match_tag(line_); !tagged.tag.empty()) {
+        section(tagged);
+      } else {
+        paragraph();
+      }
+    }
+  }
+
+  void features() {
+    if (has_features_) fail(line_span(), "a second line 'Features:'");
+    const Span heading = line_span();
+    next();
+    while (!at_end_ && line_.empty()) next();
+    while (!at_end_ && match_at_name(line_).found) {
+      described(Place::kFeature, feature_names_);
+      has_features_ = true;
+    }
+    if (!has_features_) {
+      fail(at_end_ ? lines_.closing.span : line_span(),
+           "descriptions of features have to stand behind 'Features:'", "write '# @name: text'");
+      if (!at_end_) diagnostics_.note(heading, "behind this");
+    }
+    members_are_over_ = true;
+  }
+
+  void descriptions() {
+    if (members_are_over_) {
+      fail(line_span(),
+           fmt::format("the description of '@{}' stands behind a section",
+                       match_at_name(line_).name),
+           "describe members in one run, in front of 'Features:', 'Returns:' and the like");
+    }
+    while (!at_end_ && match_at_name(line_).found) described(Place::kMember, member_names_);
+    members_are_over_ = true;
+  }
+
+  void described(Place place, FirstSpans& names) {
+    const AtName at = match_at_name(line_);
+    const Span span = span_of(*token_, at.name);
+    if (at.name.empty()) {
+      fail(line_span(), "a name has to stand between '@' and ':'");
+    } else if (const auto [first, inserted] = names.emplace(at.name, span); !inserted) {
+      fail(span, fmt::format("'{}' is documented twice", at.name));
+      diagnostics_.note(first->second, "the first time is here");
+    }
+    builder_.begin(place, at.name, span);
+    builder_.append(at.rest);
+    indented();
+  }
+
+  void section(const Tagged& tagged) {
+    const Span span = span_of(*token_, tagged.tag);
+    const std::string_view tag = tagged.tag;
+    if (tag.starts_with("Note") || tag.starts_with("Example")) {
+      fail(span, fmt::format("there are no '{}:' sections any more", tag),
+           tag.starts_with("Note")
+               ? "write '.. note::', or compile old schemas with --dialect 2011"
+               : "write '.. qmp-example::', or compile old schemas with --dialect 2011");
+    } else if (tag !=
+               "TO"
+               "DO") {
+      const auto [first, inserted] = first_sections_.emplace(tag, span);
+      if (!inserted) {
+        fail(span, fmt::format("a second section '{}:'", tag));
+        diagnostics_.note(first->second, "the first one is here");
+      }
+    }
+    builder_.begin(Place::kSection, tag, span);
+    builder_.append(tagged.rest);
+    indented();
+    members_are_over_ = true;
+  }
+
+  // The lines that belong to the part at hand by their indent. Only the second of them is held to
+  // the first one's; any other that is indented less ends the part.
+  void indented() {
+    next();
+    while (!at_end_ && line_.empty()) take();
+    if (at_end_) return;
+    const size_t indent = indent_of(line_);
+    if (indent == 0) return;
+    take();
+    for (bool second = true;; second = false) {
+      if (at_end_ || match_at_name(line_).found) return;
+      if (!line_.empty() && indent_of(line_) < indent) {
+        if (!second) return;
+        fail(line_span(),
+             fmt::format("this line has to be indented by {} like the one above it", indent));
+        if (indent_of(line_) == 0) return;
+      }
+      take();
+    }
+  }
+
+  void paragraph() {
+    if (!builder_.plain()) {
+      builder_.begin(Place::kSection, "", line_span());
+    } else {
+      builder_.append("");
+    }
+    while (!at_end_ && !line_.empty()) take();
+  }
+
+  void take() {
+    builder_.append(line_);
+    next();
+  }
+
+  void free_text() {
+    while (!at_end_) {
+      if (const AtName at = match_at_name(line_); at.found) {
+        fail(line_span(), fmt::format("free text can't describe '@{}'", at.name),
+             "the documentation of a definition starts with '# @name:' on its first line");
+      }
+      take();
+    }
+  }
+
+  const DocLines& lines_;
   Diagnostics& diagnostics_;
-  Doc doc_;
-  Place place_ = Place::kBody;
-  bool first_line_ = true;
-  bool in_features_ = false;
-  DocPart part_;
-  std::vector<std::string> lines_;
+  DocBuilder builder_;
+  size_t position_ = 0;
+  const Token* token_ = nullptr;
+  std::string_view line_;
+  bool at_end_ = false;
+  bool broken_ = false;
+  bool members_are_over_ = false;
+  bool has_features_ = false;
+  FirstSpans member_names_;
+  FirstSpans feature_names_;
+  FirstSpans first_sections_;
 };
 
 }  // namespace
@@ -223,9 +273,9 @@ const DocPart* Doc::member(std::string_view name) const { return find(members, n
 const DocPart* Doc::feature(std::string_view name) const { return find(features, name); }
 const DocPart* Doc::section(std::string_view tag) const { return find(sections, tag); }
 
-Doc parse_doc(const std::vector<Token>& lines, const Span& span, Dialect dialect,
-              Diagnostics& diagnostics) {
-  return DocParser(span, dialect, diagnostics).run(lines);
+ParsedDoc parse_doc(const DocLines& lines, Dialect dialect, Diagnostics& diagnostics) {
+  if (dialect == Dialect::k2011) return parse_doc_2011(lines);
+  return DocParser(lines, diagnostics).run();
 }
 
 }  // namespace firn::qapi

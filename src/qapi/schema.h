@@ -1,8 +1,8 @@
 // The schema as a model: types, commands and events, resolved and checked. Back ends read this and
 // nothing else.
 //
-// Everything whose `if` does not hold is left out. Pointers between the parts stay valid as long as
-// the Schema lives.
+// Everything whose `if` does not hold is left out, but for types that something else needs.
+// Pointers between the parts stay valid as long as the Schema lives.
 #pragma once
 
 #include <memory>

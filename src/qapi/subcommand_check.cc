@@ -12,8 +12,8 @@ int run(const Arguments& arguments, std::string&, std::string& err) {
   if (!options) return bad_usage(options.error().text(), err);
   SourceManager sources;
   Diagnostics diagnostics;
-  compile(sources, arguments.operands[0], *options, diagnostics);
-  err += diagnostics.print();
+  check_file(sources, arguments.operands[0], *options, diagnostics);
+  err += diagnostics.render();
   return diagnostics.ok() ? kDone : kFailed;
 }
 

@@ -52,7 +52,7 @@ int run(const Arguments& arguments, std::string&, std::string& err) {
   SourceManager sources;
   Diagnostics diagnostics;
   Schema schema = compile(sources, arguments.operands[1], *options, diagnostics);
-  err += diagnostics.print();
+  err += diagnostics.render();
   if (!diagnostics.ok()) return kFailed;
   schema.name = name;
   Output output;
