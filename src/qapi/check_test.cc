@@ -133,6 +133,19 @@ TEST(Check, UnderstandsTheDialectOf2011) {
   EXPECT_FALSE(schema.commands[0]->generate);
 }
 
+TEST(Check, TakesTheCommasOf2011AndTheTagsOf2013) {
+  Schema schema;
+  EXPECT_EQ(check("{'type': 'A' 'data': {'t': 'str',}}\n{'type': 'B', 'data': {'x': 'int'}}\n"
+                  "{'union': 'U', 'base': 'A', 'discriminator': 't', 'data': {'b': 'B'}}\n",
+                  {.dialect = Dialect::k2011}, &schema),
+            "");
+  const Type* u = schema.find_type("U");
+  ASSERT_TRUE(u && u->is_union());
+  EXPECT_EQ(u->tag->type->kind, TypeKind::kEnum);
+  ASSERT_EQ(u->variants.size(), 1u);
+  EXPECT_EQ(u->variants[0].type->name, "B");
+}
+
 TEST(Check, UnderstandsTheYearsBetween) {
   Schema schema;
   const std::string text =

@@ -224,8 +224,10 @@ class ModelBuilder {
     if (simple) {
       add_simple_tag(declaration, type);
     } else {
-      for (const Member& member : type.members) {
-        if (member.name == declaration.discriminator) type.tag = &member;
+      for (Member& member : type.members) {
+        if (member.name != declaration.discriminator) continue;
+        type.tag = &member;
+        if (member.type->kind == TypeKind::kBuiltin) member.type = kind_of(declaration, type);
       }
       const Declaration* values = tag_declaration(declaration);
       if (values) fill(*values);
@@ -253,13 +255,19 @@ class ModelBuilder {
     return nullptr;
   }
 
-  // 2011's unions have no tag: an enumeration of the branches' names is made as member `type`.
-  void add_simple_tag(const Declaration& declaration, Type& type) {
+  // An enumeration of the branches' names.
+  const Type* kind_of(const Declaration& declaration, const Type& type) {
     Type* kind = add_type(TypeKind::kEnum, free_name(type.name + "Kind"), declaration.name_span);
     kind->implicit = true;
     for (const Part& part : declaration.parts) {
       if (holds(part.condition)) kind->values.push_back({std::string(part.name), part.span, {}});
     }
+    return kind;
+  }
+
+  // 2011's unions have no tag: one is made as member `type`.
+  void add_simple_tag(const Declaration& declaration, Type& type) {
+    const Type* kind = kind_of(declaration, type);
     Member tag;
     tag.name = "type";
     tag.span = declaration.name_span;

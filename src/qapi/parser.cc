@@ -92,6 +92,7 @@ class FileParser {
   void parse_documentation();
   void reject_doc();
 
+  bool lax_commas() const;
   Node parse_node(int depth);
   void parse_object(Node& node, int depth);
   void parse_list(Node& node, int depth);
@@ -247,6 +248,8 @@ void FileParser::parse_documentation() {
   doc_ = std::move(parsed.doc);
 }
 
+bool FileParser::lax_commas() const { return schema_.dialect == Dialect::k2011; }
+
 void FileParser::unexpected(std::string_view expected) {
   if (!failed_ && token_.kind != TokenKind::kBad) {
     fail(token_.span, fmt::format("expected {}, not {}", expected, describe(token_)));
@@ -313,9 +316,15 @@ void FileParser::parse_object(Node& node, int depth) {
     if (failed_) return;
     if (!twice) node.members.push_back(std::move(member));
     if (token_.kind == TokenKind::kBraceClose) break;
-    if (token_.kind != TokenKind::kComma) return unexpected("',' or '}'");
+    if (token_.kind != TokenKind::kComma) {
+      // Until 2013 nobody looked at the commas between members.
+      if (lax_commas() && token_.kind == TokenKind::kString) continue;
+      return unexpected("',' or '}'");
+    }
     accept();
-    if (token_.kind == TokenKind::kBraceClose) return unexpected("a member's name");
+    if (token_.kind == TokenKind::kBraceClose && !lax_commas()) {
+      return unexpected("a member's name");
+    }
   }
   node.span.end = token_.span.end;
   accept();

@@ -357,6 +357,8 @@ class Resolver {
     const TypeUse& type = tag->type;
     if (!type.resolved() && !type.anonymous) return nullptr;
     if (type.builtin == kQType) return nullptr;
+    // In QEMU 1.7 a string would do; its values are the branches.
+    if (old_ && type.builtin == "str" && type.lists == 0) return nullptr;
     if (!type.declaration || type.lists > 0 || type.declaration->meta != MetaType::kEnum) {
       return refuse(
           fmt::format("the discriminator '{}' needs an enum, and is {}", name, describe(type)));
