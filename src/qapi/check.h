@@ -10,7 +10,8 @@ namespace firn::qapi {
 
 struct CheckOptions {
   Dialect dialect = Dialect::kToday;
-  Symbols defined;  // -D
+  Symbols defined;              // -D
+  bool all_conditions = false;  // every `if` holds, whatever is defined: for manuals
 };
 
 // The model is empty unless Diagnostics::ok() afterwards.

@@ -93,6 +93,22 @@ TEST_F(CommandLine, TheManualPageIsTheProgramsOwn) {
       << "make it anew: qapic --manual-page > docs/man/qapic.1";
 }
 
+TEST_F(CommandLine, EmitsWhatAnyConditionHolds) {
+  std::ofstream(folder_ / "a.json")
+      << "{'command': 'x', 'if': 'X'}\n{'command': 'y', 'if': {'not': 'X'}}\n";
+  const auto index = [&](std::vector<std::string> options) {
+    std::vector<std::string> words = {"emit", "markdown", folder_ / "a.json", "-o",
+                                      folder_ / "out"};
+    words.insert(words.end(), options.begin(), options.end());
+    EXPECT_EQ(run(words), 0) << err_;
+    const std::string text = read(folder_ / "out" / "index.md");
+    return std::string(text.contains("`x`") ? "x" : "") + (text.contains("`y`") ? "y" : "");
+  };
+  EXPECT_EQ(index({}), "y");
+  EXPECT_EQ(index({"-D", "X"}), "x");
+  EXPECT_EQ(index({"--all-conditions"}), "xy");
+}
+
 TEST_F(CommandLine, TakesOptionsAnywhere) {
   EXPECT_EQ(run({"-D", "HAVE_3D", "check", kGolden / "sample.json"}), 0) << err_;
   EXPECT_EQ(run({"--dialect", "2011", "check", "--", kGolden / "contract-2011.json"}), 0) << err_;

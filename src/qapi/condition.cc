@@ -157,4 +157,25 @@ bool condition_holds(const Node* condition, const Symbols& defined) {
   return std::any_of(operands.begin(), operands.end(), holds);
 }
 
+std::string condition_text(const Node* condition) {
+  if (!condition) return {};
+  if (condition->kind == Node::Kind::kString) return std::string(condition->text);
+  // What is made of several parts needs parentheses inside of another one.
+  const auto inner = [](const Node& node) {
+    std::string text = condition_text(&node);
+    return text.contains(' ') && !text.starts_with("not ") ? "(" + text + ")" : text;
+  };
+  const bool list = condition->kind == Node::Kind::kList;
+  const std::string_view key = list ? "all" : std::string_view(condition->members.front().name);
+  if (key == "not") return "not " + inner(condition->members.front().value);
+  const auto& operands = list ? condition->elements : condition->members.front().value.elements;
+  if (operands.size() == 1) return condition_text(&operands.front());
+  std::string out;
+  for (const Node& operand : operands) {
+    if (!out.empty()) out += key == "all" ? " and " : " or ";
+    out += inner(operand);
+  }
+  return out;
+}
+
 }  // namespace firn::qapi

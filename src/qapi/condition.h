@@ -23,4 +23,8 @@ ConditionError check_condition(const Node& condition, Dialect dialect);
 // Whether a well-formed condition holds where `defined` are the symbols given with -D. Null holds.
 bool condition_holds(const Node* condition, const Symbols& defined);
 
+// A well-formed condition for people: "CONFIG_A and not (B or C)"; the C preprocessor's text as it
+// is. Empty for null.
+std::string condition_text(const Node* condition);
+
 }  // namespace firn::qapi

@@ -241,6 +241,11 @@ class HtmlBody {
     return out;
   }
 
+  static std::string condition_tag(std::string_view condition) {
+    if (condition.empty()) return {};
+    return fmt::format(" <span class=\"tag\">if {}</span>", escape(condition));
+  }
+
   void entry(const ManualEntry& entry, int level) {
     here_ = &entry;
     const int heading = std::clamp(level + 2, 2, 6);
@@ -267,6 +272,9 @@ class HtmlBody {
     }
     for (const std::string& remark : entry.remarks) {
       line("<p class=\"remark\">" + escape(remark) + "</p>");
+    }
+    if (!entry.condition.empty()) {
+      line("<p class=\"remark\">If " + code(entry.condition) + "</p>");
     }
     if (!entry.since.empty()) {
       line("<p class=\"remark\">Since " + inlines(entry.since) + "</p>");
@@ -304,7 +312,7 @@ class HtmlBody {
       if (member.type) text += ": " + type_link(*member.type);
       if (member.optional) text += " <span class=\"tag\">optional</span>";
       if (member.secret) text += " <span class=\"tag\">secret</span>";
-      text += tags(member.features);
+      text += tags(member.features) + condition_tag(member.condition);
       const std::string id =
           owner ? fmt::format(" id=\"{}\"", escape(member_anchor(*owner, member.name))) : "";
       line(fmt::format("<dt{}>{}</dt>", id, text));
@@ -328,7 +336,7 @@ class HtmlBody {
     title("Branches, by the value of " + code(entry.tag));
     line("<dl>");
     for (const ManualBranch& branch : entry.branches) {
-      std::string text = code(branch.value);
+      std::string text = code(branch.value) + condition_tag(branch.condition);
       if (!branch.type) {
         text += ": nothing more";
       } else if (branch.inner.empty()) {

@@ -264,6 +264,10 @@ class ManPage {
       part();
       line(roff::escape(remark));
     }
+    if (!entry.condition.empty()) {
+      part();
+      line(bold("If:") + " " + roff::escape(entry.condition, false));
+    }
     if (!entry.since.empty()) {
       part();
       line(bold("Since:") + " " + inlines(entry.since));
@@ -295,6 +299,9 @@ class ManPage {
     for (const Feature& feature : member.features) {
       tag += fmt::format(" ({})", roff::escape(feature.name, false));
     }
+    if (!member.condition.empty()) {
+      tag += fmt::format(" (if {})", roff::escape(member.condition, false));
+    }
     tagged(tag, [&] {
       blocks(member.text);
       for (const ManualMember& inner : member.inner) this->member(inner);
@@ -311,7 +318,11 @@ class ManPage {
     }
     line(fmt::format("Branches, by the value of {}:", bold(entry.tag)));
     for (const ManualBranch& branch : entry.branches) {
-      tagged(bold(branch.value), [&] {
+      std::string tag = bold(branch.value);
+      if (!branch.condition.empty()) {
+        tag += fmt::format(" (if {})", roff::escape(branch.condition, false));
+      }
+      tagged(tag, [&] {
         if (!branch.type) {
           part();
           line("nothing more");

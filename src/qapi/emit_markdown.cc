@@ -268,6 +268,7 @@ class MarkdownPage {
       paragraph(list);
     }
     for (const std::string& remark : entry.remarks) paragraph(escape(remark));
+    if (!entry.condition.empty()) paragraph("**If:** " + code(entry.condition));
     if (!entry.since.empty()) paragraph("**Since:** " + inlines(entry.since));
     uses(entry);
     here_ = nullptr;
@@ -314,6 +315,7 @@ class MarkdownPage {
       if (member.optional) text += ", optional";
       if (member.secret) text += ", secret";
       for (const Feature& feature : member.features) text += fmt::format(", **{}**", feature.name);
+      if (!member.condition.empty()) text += ", if " + code(member.condition);
       if (!member.text.empty()) text += "\n\n" + blocks(member.text);
       if (!member.inner.empty()) text += "\n\n" + member_list(member.inner, kind);
       if (!out.empty()) out += "\n";
@@ -333,7 +335,8 @@ class MarkdownPage {
     paragraph(fmt::format("**Branches**, by the value of {}", code(entry.tag)));
     std::string list;
     for (const ManualBranch& branch : entry.branches) {
-      std::string text = code(branch.value) + ": ";
+      std::string text = code(branch.value);
+      text += branch.condition.empty() ? ": " : ", if " + code(branch.condition) + ": ";
       if (!branch.type) {
         text += "nothing more";
       } else if (branch.inner.empty()) {

@@ -173,6 +173,7 @@ class ManualBuilder {
       for (const EnumValue& value : type.values) {
         group.members.push_back({.name = value.name,
                                  .features = value.features,
+                                 .condition = value.condition,
                                  .text = part_text(type.doc, value.name)});
       }
       entry.members.push_back(std::move(group));
@@ -192,6 +193,7 @@ class ManualBuilder {
     entry.anchor = anchor_of(kind, definition.name);
     entry.file = definition.file;
     entry.features = features;
+    entry.condition = definition.condition;
     return entry;
   }
 
@@ -223,6 +225,7 @@ class ManualBuilder {
       shown.optional = member.optional;
       shown.secret = member.secret;
       shown.features = member.features;
+      shown.condition = member.condition;
       shown.text = part_text(doc, prefix + member.name);
       shown.inner = inner_of(member.type, doc, prefix + member.name + ".");
     }
@@ -242,7 +245,8 @@ class ManualBuilder {
     entry.tag = type.tag->name;
     entry.tag_type = type.tag->type;
     for (const Variant& variant : type.variants) {
-      entry.branches.push_back({variant.name, variant.type, inner_of(variant.type, nullptr, "")});
+      entry.branches.push_back(
+          {variant.name, variant.type, variant.condition, inner_of(variant.type, nullptr, "")});
     }
   }
 

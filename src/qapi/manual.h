@@ -27,6 +27,7 @@ struct ManualMember {
   bool optional = false;
   bool secret = false;
   Features features;
+  std::string condition;  // of its `if`, as in schema.h; so with all others
   Blocks text;
   std::vector<ManualMember> inner;  // of an anonymous object in its place (dialect of 2011)
 };
@@ -40,7 +41,8 @@ struct MemberGroup {
 // A branch of a union: what joins the members where the tag has this value.
 struct ManualBranch {
   std::string value;
-  const Type* type = nullptr;       // null: nothing joins them
+  const Type* type = nullptr;  // null: nothing joins them
+  std::string condition;
   std::vector<ManualMember> inner;  // of an anonymous object
 };
 
@@ -63,6 +65,7 @@ struct ManualEntry {
   std::string anchor;  // "command-blockdev-add": the same for as long as the name is
   const SourceFile* file = nullptr;
   Features features;  // own; the ones of members stand with these
+  std::string condition;
   Blocks text;
   std::vector<MemberGroup> members;  // a command's are its arguments
   std::string tag;                   // of a union

@@ -164,6 +164,21 @@ TEST_F(ManualOf, ShowsAnonymousObjectsInTheirPlace) {
   EXPECT_EQ(type_text(*parts->type).name, "object");
 }
 
+TEST_F(ManualOf, TellsConditions) {
+  make(
+      "{'enum': 'Kind', 'data': ['a', {'name': 'b', 'if': {'not': 'X'}}]}\n"
+      "{'struct': 'One', 'data': {'x': {'type': 'int', 'if': {'all': [{'not': 'X'}]}}}}\n"
+      "{'union': 'Any', 'base': {'kind': 'Kind'}, 'discriminator': 'kind',\n"
+      " 'data': {'a': {'type': 'One', 'if': {'not': {'any': ['X', 'Y']}}}}}\n"
+      "{'command': 'make', 'if': {'any': [{'not': 'X'}, {'all': ['Y', {'not': 'Z'}]}]}}\n"
+      "{'event': 'MADE'}\n");
+  EXPECT_EQ(entry("Kind").member("b")->condition, "not X");
+  EXPECT_EQ(entry("One").member("x")->condition, "not X");
+  EXPECT_EQ(entry("Any").branches[0].condition, "not (X or Y)");
+  EXPECT_EQ(entry("make").condition, "not X or (Y and not Z)");
+  EXPECT_EQ(entry("MADE").condition, "");
+}
+
 TEST(Roff, EscapesWhatItWouldTakeForItself) {
   EXPECT_EQ(roff::escape(".so x\n'y\\-z"), "\\&.so x\n\\&\\(aqy\\e\\-z");
   EXPECT_EQ(roff::escape("a`b^c~\u00e9"), "a\\(gab\\(hac\\(ti\\[u00E9]");

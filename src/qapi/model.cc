@@ -54,7 +54,9 @@ class ModelBuilder {
   }
 
  private:
-  bool holds(const Node* condition) const { return condition_holds(condition, options_.defined); }
+  bool holds(const Node* condition) const {
+    return options_.all_conditions || condition_holds(condition, options_.defined);
+  }
 
   // ---- Documentation ----
 
@@ -136,7 +138,7 @@ class ModelBuilder {
     if (qtype_) return qtype_;
     qtype_ = add_type(TypeKind::kEnum, std::string(kQType), {});
     for (const std::string_view value : kQTypeValues) {
-      qtype_->values.push_back({std::string(value), {}, {}});
+      qtype_->values.push_back({std::string(value), {}, {}, {}});
     }
     return qtype_;
   }
@@ -154,7 +156,8 @@ class ModelBuilder {
   Features features_of(const std::vector<FeatureUse>& features) const {
     Features out;
     for (const FeatureUse& feature : features) {
-      if (holds(feature.condition)) out.push_back({std::string(feature.name), feature.span});
+      if (!holds(feature.condition)) continue;
+      out.push_back({std::string(feature.name), feature.span, condition_text(feature.condition)});
     }
     return out;
   }
@@ -167,6 +170,7 @@ class ModelBuilder {
     member.optional = part.optional;
     member.features = features_of(part.features);
     member.secret = part.secret;
+    member.condition = condition_text(part.condition);
     return member;
   }
 
@@ -175,11 +179,13 @@ class ModelBuilder {
     if (!filled_.insert(&declaration).second) return;
     Type& type = *type_of(declaration);
     type.features = features_of(declaration.features);
+    if (!declaration.anonymous()) type.condition = condition_text(declaration.condition);
     switch (declaration.meta) {
       case MetaType::kEnum:
         for (const Part& part : declaration.parts) {
           if (!holds(part.condition)) continue;
-          type.values.push_back({std::string(part.name), part.span, features_of(part.features)});
+          type.values.push_back({std::string(part.name), part.span, features_of(part.features),
+                                 condition_text(part.condition)});
         }
         break;
       case MetaType::kStruct:
@@ -232,16 +238,20 @@ class ModelBuilder {
       const Declaration* values = tag_declaration(declaration);
       if (values) fill(*values);
     }
-    std::unordered_map<std::string_view, const Type*> branches;
+    std::unordered_map<std::string_view, Variant> branches;
     for (const Part& part : declaration.parts) {
       if (!holds(part.condition)) continue;
       const Type* branch = type_of(part.type);
-      branches.emplace(part.name, simple ? wrapper_of(branch, part.span) : branch);
+      branches.emplace(part.name, Variant{.type = simple ? wrapper_of(branch, part.span) : branch,
+                                          .condition = condition_text(part.condition)});
     }
     for (const EnumValue& value : type.tag->type->values) {
-      const auto branch = branches.find(value.name);
-      type.variants.push_back(
-          {value.name, value.span, branch == branches.end() ? nullptr : branch->second});
+      Variant& variant = type.variants.emplace_back();
+      if (const auto branch = branches.find(value.name); branch != branches.end()) {
+        variant = branch->second;
+      }
+      variant.name = value.name;
+      variant.span = value.span;
     }
   }
 
@@ -260,7 +270,8 @@ class ModelBuilder {
     Type* kind = add_type(TypeKind::kEnum, free_name(type.name + "Kind"), declaration.name_span);
     kind->implicit = true;
     for (const Part& part : declaration.parts) {
-      if (holds(part.condition)) kind->values.push_back({std::string(part.name), part.span, {}});
+      if (holds(part.condition))
+        kind->values.push_back({std::string(part.name), part.span, {}, {}});
     }
     return kind;
   }
@@ -330,6 +341,7 @@ class ModelBuilder {
     command.file = declaration.name_span.file;
     command.doc = doc_of(declaration);
     command.features = features_of(declaration.features);
+    command.condition = condition_text(declaration.condition);
     command.boxed = declaration.boxed;
     command.generate = declaration.generate;
     command.allow_oob = declaration.allow_oob;
@@ -354,6 +366,7 @@ class ModelBuilder {
     event.file = declaration.name_span.file;
     event.doc = doc_of(declaration);
     event.features = features_of(declaration.features);
+    event.condition = condition_text(declaration.condition);
     event.boxed = declaration.boxed;
     event.data = data_of(declaration);
   }

@@ -17,6 +17,7 @@ namespace firn::qapi {
 struct Feature {
   std::string name;
   Span span;
+  std::string condition;  // its `if`, for people; empty: none. So with all others
 };
 using Features = std::vector<Feature>;
 
@@ -26,6 +27,7 @@ struct EnumValue {
   std::string name;
   Span span;
   Features features;
+  std::string condition;
 };
 
 // A member of an object, or a branch of an alternate.
@@ -36,6 +38,7 @@ struct Member {
   bool optional = false;
   Features features;
   std::string doc;
+  std::string condition;
   bool secret = false;  // key `secret`: never shown, whatever records it
 };
 
@@ -44,6 +47,7 @@ struct Variant {
   std::string name;  // the tag's value
   Span span;
   const Type* type = nullptr;  // an object; null: no members beyond the base
+  std::string condition;
 };
 
 enum class TypeKind : uint8_t { kBuiltin, kEnum, kArray, kObject, kAlternate };
@@ -54,6 +58,7 @@ struct Type {
   Span span;
   const SourceFile* file = nullptr;  // null: built in
   Features features;
+  std::string condition;
   const Doc* doc = nullptr;
   bool implicit = false;  // made for anonymous `data`, `base` and nested members
 
@@ -76,6 +81,7 @@ struct Command {
   const SourceFile* file = nullptr;
   const Doc* doc = nullptr;
   Features features;
+  std::string condition;
   const Type* arguments = nullptr;  // an object; null: takes nothing
   const Type* returns = nullptr;    // null: returns nothing
   bool boxed = false;
@@ -95,6 +101,7 @@ struct Event {
   const SourceFile* file = nullptr;
   const Doc* doc = nullptr;
   Features features;
+  std::string condition;
   const Type* data = nullptr;  // an object; null: carries nothing
   bool boxed = false;
 };

@@ -14,7 +14,11 @@ constexpr Option kFolderOption = {"-o", "FOLDER", "where the files go; it is mad
 constexpr Option kNameOption = {
     "--name", "NAME",
     "what manuals call the program, and their files; the default is\nFILE's name"};
-constexpr Option kOptions[] = {kFolderOption, kNameOption, kDefineOption, kDialectOption};
+constexpr Option kAllConditionsOption = {
+    "--all-conditions", "",
+    "every `if` holds, whatever -D says: for a manual of all that there\ncan be"};
+constexpr Option kOptions[] = {kFolderOption, kNameOption, kDefineOption, kAllConditionsOption,
+                               kDialectOption};
 
 // Takes `all`, or names with commas between them.
 base::Result<> choose(std::string_view names, std::vector<const Backend*>& chosen) {
@@ -39,8 +43,9 @@ base::Result<> choose(std::string_view names, std::vector<const Backend*>& chose
 }
 
 int run(const Arguments& arguments, std::string&, std::string& err) {
-  const auto options = check_options(arguments);
+  auto options = check_options(arguments);
   if (!options) return bad_usage(options.error().text(), err);
+  options->all_conditions = arguments.has(kAllConditionsOption);
   const auto folder = arguments.value(kFolderOption);
   if (!folder) return bad_usage("'emit' needs -o FOLDER", err);
   const std::string name = arguments.value(kNameOption).value_or("");
