@@ -406,6 +406,10 @@ TEST_F(ClientCommandsTest, SecretsNeverReachTheLog) {
         command = admin.find("block-device-del");
         arguments = fuzzer.credentials();
       }
+      if (fuzzer.below(8) == 0) {
+        command = admin.find("ringbuf-write");
+        arguments = {{"device", "r"}, {"data", fuzzer.secret()}};
+      }
       ClientCommands& client = fuzzer.below(4) == 0 ? viewer : admin;
       co_await client.run_request(*command, arguments, {.id = JsonValue(fuzzer.uri())});
       const api::CommandEntry* human = admin.find("human-monitor-command");

@@ -97,6 +97,12 @@ TEST_F(RedactionTest, KnowsTheSchemasCommands) {
   ASSERT_NE(command, nullptr);
   Redaction good(*command, *parse_json("{'device': 'd', 'snapshot-file': 'nbd://u:p@h/x'}"));
   EXPECT_EQ(print_json(good.arguments()), R"({"device": "d", "snapshot-file": "nbd://***@h/x"})");
+  // What is typed into a device may be a password.
+  const api::CommandEntry* write = api::find_command("ringbuf-write");
+  ASSERT_NE(write, nullptr);
+  Redaction typed(*write, *parse_json("{'device': 'r', 'data': 'letmein'}"));
+  EXPECT_EQ(print_json(typed.arguments()), R"({"device": "r", "data": "***"})");
+  EXPECT_EQ(typed.error_text("letmein is too much"), "*** is too much");
   EXPECT_TRUE(
       Redaction(*command, *parse_json("{'device': 'd', 'file': 'x'}")).arguments().is_null());
 }
