@@ -42,6 +42,14 @@ class Lexer {
   Lexer(const SourceFile& file, TextStore& store, Diagnostics& diagnostics)
       : file_(file), text_(file.text), store_(store), diagnostics_(diagnostics) {}
 
+  // Where `other` stands, telling somebody else.
+  Lexer(const Lexer& other, Diagnostics& diagnostics)
+      : file_(other.file_),
+        text_(other.text_),
+        store_(other.store_),
+        diagnostics_(diagnostics),
+        position_(other.position_) {}
+
   // The next token. Of comments only those that start with `##` are tokens, or all of them.
   Token next(bool all_comments = false);
 

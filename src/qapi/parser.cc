@@ -224,13 +224,19 @@ void FileParser::reject_doc() {
 void FileParser::parse_documentation() {
   const bool lax = schema_.dialect == Dialect::k2011;
   DocLines block{token_, {}, {}};
-  for (accept(true); token_.kind == TokenKind::kComment && !token_.text.starts_with("##");
-       accept(true)) {
+  // A bad token behind the lines is reported after what is wrong with them.
+  const auto peek = [&] {
+    Diagnostics ignored;
+    return Lexer(lexer_, ignored).next(true);
+  };
+  for (block.closing = peek(); block.closing.kind == TokenKind::kComment; block.closing = peek()) {
+    if (block.closing.text.starts_with("##")) break;
+    accept(true);
     block.lines.push_back(token_);
   }
-  block.closing = token_;
-  const bool closed = token_.kind == TokenKind::kComment;
+  const bool closed = block.closing.kind == TokenKind::kComment;
   ParsedDoc parsed = parse_doc(block, schema_.dialect, schema_.diagnostics);
+  accept(true);
   if (closed) accept();
   for (const auto& [span, name] : parsed.empty_parts) {
     fail(span, fmt::format("no text stands behind '{}:'", name));
