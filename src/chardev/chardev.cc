@@ -31,7 +31,7 @@ Task<Opened> open_kind(NullSpec, std::string, CancelToken) { co_return std::make
 
 Task<Opened> open_kind(SocketSpec spec, std::string id, CancelToken cancel) {
   if (spec.server) return SocketServer::open(std::move(spec), std::move(id), cancel);
-  return SocketClient::open(std::move(spec), std::move(id));
+  return SocketClient::open(std::move(spec), std::move(id), cancel);
 }
 
 Task<Opened> open_kind(FileSpec spec, std::string, CancelToken) {

@@ -80,8 +80,9 @@ class Chardev {
   virtual RingBuffer* ring_buffer() { return nullptr; }
 };
 
-// Opens. `id` is for logs. A server with `wait` and no user gives kCancelled once `cancel` is
-// asked. Errors have QEMU's texts: "Failed to bind socket to /x: ...", "Could not open '/x': ...".
+// Opens. `id` is for logs. What waits for somebody, a server with `wait` or a connection, gives
+// kCancelled once `cancel` is asked. Errors have QEMU's texts: "Failed to bind socket to /x: ...",
+// "Could not open '/x': ...".
 async::Task<base::Result<std::unique_ptr<Chardev>>> open(Spec spec, std::string id,
                                                          async::CancelToken cancel);
 

@@ -18,12 +18,13 @@ SocketClient::SocketClient(SocketSpec spec, std::string id)
 
 SocketClient::~SocketClient() = default;
 
-Task<Result<std::unique_ptr<Chardev>>> SocketClient::open(SocketSpec spec, std::string id) {
+Task<Result<std::unique_ptr<Chardev>>> SocketClient::open(SocketSpec spec, std::string id,
+                                                          async::CancelToken cancel) {
   std::unique_ptr<SocketClient> client(new SocketClient(std::move(spec), std::move(id)));
   if (client->spec_.reconnect.count() > 0) {
     client->scope_.spawn(client->stay_connected());
   } else {
-    client->take(CO_TRY(co_await Loop::current().network().connect(client->spec_.address)));
+    client->take(CO_TRY(co_await Loop::current().network().connect(client->spec_.address, cancel)));
     client->scope_.spawn(client->serve_stream());
   }
   co_return std::unique_ptr<Chardev>(std::move(client));

@@ -14,8 +14,9 @@ namespace firn::chardev {
 class SocketClient final : public Chardev {
  public:
   // Without `reconnect`, connected when it returns; with it, connecting goes on in the background,
-  // and a failure is logged once until it succeeds.
-  static async::Task<base::Result<std::unique_ptr<Chardev>>> open(SocketSpec spec, std::string id);
+  // and a failure is logged once until it succeeds. kCancelled once `cancel` is asked.
+  static async::Task<base::Result<std::unique_ptr<Chardev>>> open(SocketSpec spec, std::string id,
+                                                                  async::CancelToken cancel);
   ~SocketClient() override;
 
   std::string filename() const override;

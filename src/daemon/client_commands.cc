@@ -19,8 +19,10 @@ ClientCommands::ClientCommands(CommandContext& context, Caller caller, async::St
       stream_(&stream),
       control_(*this, context),
       handlers_(context.handlers) {
-  handlers_.control = &control_;
+  use_own_handlers();
+  if (modules_ != nullptr) stream.set_descriptor_sink(&modules_->fds->inbox());
   context_.clients.push_back(this);
+  file::process_fd_sets().set_has_clients(true);
 }
 
 ClientCommands::ClientCommands(CommandContext& context)
@@ -29,19 +31,36 @@ ClientCommands::ClientCommands(CommandContext& context)
       stream_(nullptr),
       control_(*this, context),
       handlers_(context.handlers) {
-  handlers_.control = &control_;
+  use_own_handlers();
 }
 
-ClientCommands::~ClientCommands() { context_.clients.remove(this); }
+ClientCommands::~ClientCommands() {
+  context_.clients.remove(this);
+  if (stream_ != nullptr && context_.clients.empty()) {
+    file::process_fd_sets().set_has_clients(false);
+  }
+}
+
+void ClientCommands::use_own_handlers() {
+  handlers_.control = &control_;
+  if (context_.make_modules == nullptr) return;
+  modules_ = context_.make_modules();
+  handlers_.fdset = modules_->fds.get();
+  handlers_.chardev = &modules_->chardev;
+  handlers_.block_export = &modules_->block_export;
+}
 
 Task<Result<JsonValue>> ClientCommands::run(const api::CommandEntry& command,
                                             boost::json::object arguments) {
+  if (modules_ != nullptr) modules_->fds->set_position(UINT64_MAX);
   return call(command, std::move(arguments), CallPath::kHmp, std::nullopt);
 }
 
 Task<Result<JsonValue>> ClientCommands::run_request(const api::CommandEntry& command,
                                                     boost::json::object arguments,
                                                     qmp::RequestInfo info) {
+  // One request at a time but for those out of band, which take no descriptors.
+  if (modules_ != nullptr && !info.out_of_band) modules_->fds->set_position(info.end);
   return call(command, std::move(arguments),
               info.out_of_band ? CallPath::kOutOfBand : CallPath::kQmp, std::move(info.id));
 }

@@ -22,6 +22,7 @@
 #include "base/result.h"
 #include "daemon/audit_log.h"
 #include "daemon/audit_record.h"
+#include "daemon/client_fds.h"
 #include "daemon/handlers.h"
 #include "daemon/rejected_client.h"
 #include "qmp/client.h"
@@ -30,6 +31,14 @@
 namespace firn::daemon {
 
 class ClientCommands;
+
+// The handlers of modules that depend on the client: descriptors that it hands over, and those who
+// look for descriptors by name.
+struct ClientModules {
+  std::unique_ptr<ClientFds> fds;
+  ChardevHandlers chardev;
+  ExportHandlers block_export;
+};
 
 // What all clients share. Outlives them.
 struct CommandContext {
@@ -41,6 +50,8 @@ struct CommandContext {
   uint64_t next_record = 1;
   RejectionMeter rejections;
   std::list<const ClientCommands*> clients;  // those that are connected, in order of coming
+  // What makes the modules that each client has of its own; null: none of them.
+  std::function<std::unique_ptr<ClientModules>()> make_modules;
 };
 
 class ClientCommands final : public qmp::Commands {
@@ -57,6 +68,8 @@ class ClientCommands final : public qmp::Commands {
   const Caller& caller() const { return caller_; }
   // The client's connection; null for the daemon itself. For the handlers of single clients.
   async::Stream* stream() const { return stream_; }
+  // Null where the context makes none.
+  ClientModules* modules() { return modules_.get(); }
 
   const api::CommandEntry* find(std::string_view name) const override {
     return api::find_command(name);
@@ -78,9 +91,12 @@ class ClientCommands final : public qmp::Commands {
                                                           base::JsonValue arguments,
                                                           AuditRecord record);
 
+  void use_own_handlers();
+
   CommandContext& context_;
   Caller caller_;
   async::Stream* stream_;
+  std::unique_ptr<ClientModules> modules_;
   ControlHandlers control_;  // human-monitor-command runs its line by this client's commands
   api::CommandHandlers handlers_;
 };

@@ -102,13 +102,9 @@ Daemon::Daemon(std::unique_ptr<block::StateStore> state, std::unique_ptr<block::
       block_handlers_(*graph_, events_),
       device_handlers_(*graph_),
       transaction_handlers_(*graph_, events_),
-      export_handlers_(exports_, sockets_by_name()),
       object_handlers_(*graph_),
       inherited_sockets_(std::move(inherited_sockets)),
-      chardev_handlers_(chardevs_, sockets_by_name(), startup_.token()),
-      context_{.handlers = {.chardev = &chardev_handlers_,
-                            .block_core = &block_handlers_,
-                            .block_export = &export_handlers_,
+      context_{.handlers = {.block_core = &block_handlers_,
                             .block_device = &device_handlers_,
                             .qom = &object_handlers_,
                             .transaction = &transaction_handlers_},
@@ -116,17 +112,27 @@ Daemon::Daemon(std::unique_ptr<block::StateStore> state, std::unique_ptr<block::
                .describe_monitors =
                    [this](const ClientCommands& self) { return monitors_.describe(self); },
                .audit = audit_.get(),
-               .clients = {}},
+               .clients = {},
+               .make_modules = [this] { return make_modules(); }},
       commands_(context_),
       monitors_(context_, events_, chardevs_) {}
 
 Daemon::~Daemon() = default;
 
-DescriptorLookup Daemon::sockets_by_name() {
-  return [this](std::string_view name) { return inherited_sockets_.take_named(name); };
+std::unique_ptr<ClientModules> Daemon::make_modules() {
+  auto own = std::make_unique<ClientFds>(file::process_fd_sets(), [this](std::string_view name) {
+    return inherited_sockets_.take_named(name);
+  });
+  const DescriptorLookup lookup = [fds = own.get()](std::string_view name) {
+    return fds->take_socket(name);
+  };
+  return std::make_unique<ClientModules>(
+      ClientModules{.fds = std::move(own),
+                    .chardev = ChardevHandlers(chardevs_, lookup, startup_.token()),
+                    .block_export = ExportHandlers(exports_, lookup)});
 }
 
-DescriptorLookup Daemon::sockets_by_number() {
+DescriptorLookup Daemon::inherited_by_number() {
   return [this](std::string_view text) { return inherited_sockets_.take(text); };
 }
 
@@ -152,8 +158,8 @@ Task<Result<>> Daemon::run_action(const Option& option) {
       co_return co_await block_handlers_.blockdev_add(
           CO_TRY(decode_option<api::BlockdevOptions>(option.text, "driver")));
     case OptionKind::kChardev:
-      co_return co_await chardev_handlers_.add_option(
-          CO_TRY(parse_chardev(option.text, sockets_by_number())));
+      co_return co_await commands_.modules()->chardev.add_option(
+          CO_TRY(parse_chardev(option.text, inherited_by_number())));
     case OptionKind::kDevice:
       co_return co_await device_handlers_.block_device_add(
           CO_TRY(decode_option<api::BlockDeviceAddArgs>(option.text)));
@@ -164,8 +170,8 @@ Task<Result<>> Daemon::run_action(const Option& option) {
       co_return monitors_.add_monitor(
           CO_TRY(decode_option<api::MonitorOptions>(option.text, "chardev")));
     case OptionKind::kNbdServer:
-      co_return co_await export_handlers_.start_server(
-          CO_TRY(decode_option<api::NbdServerOptions>(option.text)), sockets_by_number());
+      co_return co_await commands_.modules()->block_export.start_server(
+          CO_TRY(decode_option<api::NbdServerOptions>(option.text)), inherited_by_number());
     case OptionKind::kObject:
       co_return co_await object_handlers_.object_add(CO_TRY(decode_object_option(option.text)));
   }

@@ -59,10 +59,9 @@ class Daemon final {
   Daemon(std::unique_ptr<block::StateStore> state, std::unique_ptr<block::Graph> graph,
          std::unique_ptr<AuditLog> audit, chardev::InheritedSockets inherited_sockets);
   async::Task<base::Result<>> run_action(const Option& option);
-  // Sockets that the daemon was started with: for its clients those that the service manager gave a
-  // name, for the command line all.
-  DescriptorLookup sockets_by_name();
-  DescriptorLookup sockets_by_number();
+  std::unique_ptr<ClientModules> make_modules();
+  // For the command line: of the sockets that the daemon was started with, any by its number.
+  DescriptorLookup inherited_by_number();
 
   std::unique_ptr<AuditLog> audit_;  // null without --audit
   std::unique_ptr<block::StateStore> state_;
@@ -74,11 +73,9 @@ class Daemon final {
   BlockHandlers block_handlers_;
   DeviceHandlers device_handlers_;
   TransactionHandlers transaction_handlers_;
-  ExportHandlers export_handlers_;
   ObjectHandlers object_handlers_;
   chardev::InheritedSockets inherited_sockets_;
   chardev::Chardevs chardevs_;
-  ChardevHandlers chardev_handlers_;
   CommandContext context_;
   ClientCommands commands_;
   Monitors monitors_;

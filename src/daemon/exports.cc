@@ -47,10 +47,13 @@ Result<nbd::ExportOptions> nbd_options(const api::BlockExportOptions& options) {
 
 Exports::~Exports() { CHECK(server_ == nullptr && entries_.empty()); }
 
+Result<> Exports::check_no_server() const {
+  if (server_ == nullptr && !starting_) return {};
+  return fail(ErrorKind::kBusy, "NBD server already running");
+}
+
 Task<Result<>> Exports::start_server(nbd::ServerOptions options) {
-  if (server_ != nullptr || starting_) {
-    co_return fail(ErrorKind::kBusy, "NBD server already running");
-  }
+  CO_TRY(check_no_server());
   starting_ = true;
   auto server = co_await nbd::Server::start(std::move(options));
   starting_ = false;

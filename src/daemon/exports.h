@@ -28,6 +28,8 @@ class Exports final {
 
   // Errors: "NBD server already running", and those of listening.
   async::Task<base::Result<>> start_server(nbd::ServerOptions options);
+  // start_server's first error, for those who have something to lose by it.
+  base::Result<> check_no_server() const;
   // Its exports go with it. Errors: "NBD server not running".
   async::Task<base::Result<>> stop_server();
 

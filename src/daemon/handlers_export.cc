@@ -24,11 +24,14 @@ Result<nbd::ServerOptions> server_options(const Options& options, const Descript
 }  // namespace
 
 Task<Result<>> ExportHandlers::nbd_server_start(api::NbdServerStartArgs args) {
+  // Before a socket is taken by its name.
+  CO_TRY(exports_.check_no_server());
   co_return co_await exports_.start_server(CO_TRY(server_options(args, fds_)));
 }
 
 Task<Result<>> ExportHandlers::start_server(api::NbdServerOptions options,
                                             const DescriptorLookup& fds) {
+  CO_TRY(exports_.check_no_server());
   co_return co_await exports_.start_server(CO_TRY(server_options(options, fds)));
 }
 

@@ -4,6 +4,7 @@
 
 #include <boost/json/object.hpp>
 #include <boost/json/value.hpp>
+#include <cstdint>
 #include <optional>
 #include <string_view>
 #include <utility>
@@ -23,6 +24,7 @@ using base::Result;
 struct RequestInfo {
   std::optional<JsonValue> id;
   bool out_of_band = false;
+  uint64_t end = UINT64_MAX;  // it was complete when the client had sent so many bytes
 };
 
 class Commands {

@@ -86,16 +86,20 @@ Task<void> Session::read_requests() {
     if (buffer.size() != wanted) buffer = std::string(wanted, '\0');
   }
   while (auto value = parser_.finish()) {
-    co_await take({.message = *std::move(value), .bytes = parser_.value_bytes()});
+    co_await take(
+        {.message = *std::move(value), .bytes = parser_.value_bytes(), .end = received_bytes_});
   }
 }
 
 Task<bool> Session::take_values(std::string_view bytes) {
+  received_bytes_ += bytes.size();
   if (input_dropped_) co_return false;
   bool any = false;
   while (auto value = parser_.next(bytes)) {
     any = true;
-    co_await take({.message = *std::move(value), .bytes = parser_.value_bytes()});
+    co_await take({.message = *std::move(value),
+                   .bytes = parser_.value_bytes(),
+                   .end = received_bytes_ - bytes.size()});
   }
   count_input();
   co_return any;
@@ -153,7 +157,8 @@ Task<void> Session::answer(Input input) {
     id = take_id(*message);
     auto request = check_request(*std::move(message), oob_enabled_);
     if (request) {
-      result = co_await execute(*std::move(request), id);
+      RequestInfo info{.id = id, .out_of_band = request->out_of_band, .end = input.end};
+      result = co_await execute(*std::move(request), std::move(info));
     } else {
       result = fail(request.error());
     }
@@ -185,8 +190,7 @@ Result<JsonValue> Session::negotiate(const json::object& arguments) {
   return json::object();
 }
 
-Task<Result<std::optional<JsonValue>>> Session::execute(Request request,
-                                                        std::optional<JsonValue> id) {
+Task<Result<std::optional<JsonValue>>> Session::execute(Request request, RequestInfo info) {
   if (request.command == kNegotiate && !request.out_of_band) {
     co_return CO_TRY(negotiate(request.arguments));
   }
@@ -203,7 +207,6 @@ Task<Result<std::optional<JsonValue>>> Session::execute(Request request,
     co_return fail(ErrorKind::kGeneric,
                    fmt::format("The command {} does not support OOB", request.command));
   }
-  RequestInfo info{.id = std::move(id), .out_of_band = request.out_of_band};
   JsonValue result = CO_TRY(
       co_await commands_.run_request(*command, std::move(request.arguments), std::move(info)));
   if (!command->success_response) co_return std::nullopt;

@@ -51,6 +51,7 @@ class Session final : public Client, private EventListener, private MemoryBudget
   struct Input {
     Result<JsonValue> message;
     size_t bytes;  // of memory
+    uint64_t end;  // received bytes when it was complete
   };
 
   Task<void> read_requests();
@@ -61,7 +62,7 @@ class Session final : public Client, private EventListener, private MemoryBudget
   // Checks and runs one message, and queues its answer.
   Task<void> answer(Input input);
   // No value: success that is not to be answered.
-  Task<Result<std::optional<JsonValue>>> execute(Request request, std::optional<JsonValue> id);
+  Task<Result<std::optional<JsonValue>>> execute(Request request, RequestInfo info);
   void send(const JsonValue& message);
   Result<JsonValue> negotiate(const boost::json::object& arguments);
   void on_event(const Event& event) override;
@@ -79,6 +80,7 @@ class Session final : public Client, private EventListener, private MemoryBudget
   MemoryBudget::Share output_share_;
   OutputQueue output_;
   std::deque<Input> requests_;
+  uint64_t received_bytes_ = 0;
   size_t waiting_bytes_ = 0;         // of all that was read and is not answered
   async::WaitList request_waiters_;  // the answering task
   async::WaitList space_waiters_;    // the reading task

@@ -12,6 +12,7 @@
 #include "base/bytes.h"
 #include "base/canary.h"
 #include "base/units.h"
+#include "drivers/file/fd_sets.h"
 #include "drivers/file/image_lock.h"
 
 namespace firn::file {
@@ -37,6 +38,22 @@ base::Error open_error(const std::string& filename, base::Error error) {
   const std::string text = fmt::format("Could not open '{}'", filename);
   if (error.errno_value() != 0) return base::Error::from_errno(error.errno_value(), text);
   return std::move(error).with_context(text);
+}
+
+// A file, and for one of /dev/fdset/N what keeps its set from being closed.
+struct Opened {
+  std::unique_ptr<async::File> file;
+  std::shared_ptr<void> in_use;
+};
+
+Task<Result<Opened>> open_path(std::string path, async::OpenOptions how) {
+  async::FileSystem& files = async::Loop::current().files();
+  const auto set = parse_fdset(path);
+  if (!set) co_return Opened{.file = CO_TRY(co_await files.open(std::move(path), how))};
+  const int64_t id = CO_TRY(*set);
+  FdSets::Copy copy = CO_TRY(process_fd_sets().open(id, how.writable, how.direct));
+  co_return Opened{.file = CO_TRY(co_await files.adopt(copy.fd, std::move(path), how.writable)),
+                   .in_use = std::move(copy.in_use)};
 }
 
 // Memory that O_DIRECT takes, for callers whose own is not aligned.
@@ -65,6 +82,7 @@ class FileDriver final : public block::Driver {
     bool is_device = false;
     bool lock = true;
     bool lock_if_possible = false;
+    std::shared_ptr<void> in_use;  // of /dev/fdset/N
   };
   FileDriver(Setup setup, block::Node& node, std::unique_ptr<async::File> file)
       : setup_(std::move(setup)),
@@ -207,18 +225,19 @@ class FileDriver final : public block::Driver {
     if (read_only) co_return co_await flush();
     if (file_->writable()) co_return Result<>();
     const async::OpenOptions options{.writable = true, .direct = node_.options().direct};
-    auto opened = co_await async::Loop::current().files().open(setup_.path, options);
+    auto opened = co_await open_path(setup_.path, options);
     if (!opened) co_return base::fail(open_error(setup_.path, std::move(opened).error()));
     const async::FileStat before = CO_TRY(co_await file_->stat());
-    const async::FileStat now = CO_TRY(co_await (*opened)->stat());
+    const async::FileStat now = CO_TRY(co_await opened->file->stat());
     if (before.device != now.device || before.inode != now.inode || before.rdev != now.rdev) {
       co_return base::fail(
           ErrorKind::kGeneric,
           fmt::format("'{}' is another file now than when it was opened", setup_.path));
     }
-    if (setup_.lock) CO_TRY(lock_.rebind(**opened));
-    lock_.moved(**opened);
-    file_ = std::move(*opened);
+    if (setup_.lock) CO_TRY(lock_.rebind(*opened->file));
+    lock_.moved(*opened->file);
+    file_ = std::move(opened->file);
+    setup_.in_use = std::move(opened->in_use);
     co_return Result<>();
   }
 
@@ -239,10 +258,13 @@ class FileDriver final : public block::Driver {
   }
 
   Task<Result<>> close() override {
-    // Locks end with the file. A writer's data is not left to the kernel's mercy.
+    // A writer's data is not left to the kernel's mercy.
     Result<> result;
     if (changes_ != 0) result = co_await flush();
+    // Locks end with the file, unless it is a copy of a descriptor that stays.
+    if (setup_.in_use != nullptr && setup_.lock) (void)lock_.set(0, block::permission::kAll);
     file_.reset();
+    setup_.in_use.reset();
     co_return result;
   }
 
@@ -388,22 +410,38 @@ Result<> check_kind(std::string_view driver, bool device, const std::string& fil
 }
 
 // For writing if the node asks for it, with the fallback that it allows.
-Task<Result<std::unique_ptr<async::File>>> open_file(block::Node& node, std::string path) {
-  async::FileSystem& files = async::Loop::current().files();
+Task<Result<Opened>> open_file(block::Node& node, std::string path) {
   async::OpenOptions how{.writable = !node.read_only(), .direct = node.options().direct};
-  auto file = co_await files.open(path, how);
-  if (!file && how.writable && node.options().auto_read_only) {
-    const ErrorKind kind = file.error().kind();
+  auto opened = co_await open_path(path, how);
+  if (!opened && how.writable && node.options().auto_read_only) {
+    const ErrorKind kind = opened.error().kind();
     if (kind == ErrorKind::kPermission || kind == ErrorKind::kReadOnly) {
       how.writable = false;
-      auto fallback = co_await files.open(path, how);
+      auto fallback = co_await open_path(path, how);
       if (fallback) {
         node.set_read_only_mark(true);
         co_return fallback;
       }
     }
   }
-  co_return file;
+  co_return opened;
+}
+
+// Where `filename` leads, absolute, after a look at what it is: opening a pipe or a tape may block
+// or do something.
+Task<Result<std::string>> check_before_opening(bool device, std::string filename) {
+  if (parse_fdset(filename)) co_return filename;
+  async::FileSystem& files = async::Loop::current().files();
+  auto before = co_await files.stat(filename);
+  if (!before) co_return base::fail(open_error(filename, std::move(before).error()));
+  if (before->kind == FileKind::kDirectory) {
+    co_return base::fail(
+        base::Error::from_errno(EISDIR, fmt::format("Could not open '{}'", filename)));
+  }
+  CO_TRY(check_kind(device ? "host_device" : "file", device, filename, before->kind));
+  auto path = co_await files.real_path(filename);
+  if (!path) co_return base::fail(open_error(filename, std::move(path).error()));
+  co_return *std::move(path);
 }
 
 Task<Result<std::unique_ptr<block::Driver>>> open_as(bool device, block::Node& node,
@@ -418,28 +456,21 @@ Task<Result<std::unique_ptr<block::Driver>>> open_as(bool device, block::Node& n
   }
   const std::string& filename = options->filename;
   const std::string_view driver = device ? "host_device" : "file";
-  async::FileSystem& files = async::Loop::current().files();
-  // Looked at before it is opened: opening a pipe or a tape may block or do something.
-  auto before = co_await files.stat(filename);
-  if (!before) co_return base::fail(open_error(filename, std::move(before).error()));
-  if (before->kind == FileKind::kDirectory) {
-    co_return base::fail(
-        base::Error::from_errno(EISDIR, fmt::format("Could not open '{}'", filename)));
-  }
-  CO_TRY(check_kind(driver, device, filename, before->kind));
-  auto path = co_await files.real_path(filename);
-  if (!path) co_return base::fail(open_error(filename, std::move(path).error()));
-  auto file = co_await open_file(node, *path);
-  if (!file) co_return base::fail(open_error(filename, std::move(file).error()));
-  const async::FileStat stat = CO_TRY(co_await (*file)->stat());
+  std::string path = CO_TRY(co_await check_before_opening(device, filename));
+  const bool is_passed = parse_fdset(path).has_value();
+  auto opened = co_await open_file(node, path);
+  if (!opened && is_passed) co_return base::fail(std::move(opened).error());
+  if (!opened) co_return base::fail(open_error(filename, std::move(opened).error()));
+  const async::FileStat stat = CO_TRY(co_await opened->file->stat());
   CO_TRY(check_kind(driver, device, filename, stat.kind));
   FileDriver::Setup setup{.name = driver,
-                          .path = std::move(*path),
+                          .path = std::move(path),
                           .size_bytes = stat.size_bytes,
                           .is_device = device,
                           .lock = options->locking != Options::Locking::kOff,
-                          .lock_if_possible = options->locking == Options::Locking::kAuto};
-  co_return std::make_unique<FileDriver>(std::move(setup), node, std::move(*file));
+                          .lock_if_possible = options->locking == Options::Locking::kAuto,
+                          .in_use = std::move(opened->in_use)};
+  co_return std::make_unique<FileDriver>(std::move(setup), node, std::move(opened->file));
 }
 
 Task<Result<std::unique_ptr<block::Driver>>> open_regular(block::OpenContext&, block::Node& node,
