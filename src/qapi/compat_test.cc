@@ -361,6 +361,9 @@ TEST(ReadIntrospection, RefusesWhatCantBe) {
       "[{'name': 'x', 'meta-type': 'object', 'members': [], 'tag': 't', 'variants': []}]",
       "[{'name': 'x', 'meta-type': 'object', 'members': []},"
       " {'name': 'x', 'meta-type': 'object', 'members': []}]",
+      "[{'name': 'x', 'meta-type': 'enum', 'values': ['a', 'a']}]",
+      "[{'name': 'x', 'meta-type': 'object', 'members': [{'name': 'a', 'type': 'x'},"
+      " {'name': 'a', 'type': 'x'}]}]",
       // Inside itself without end.
       "[{'name': 'x', 'meta-type': 'alternate', 'members': [{'type': 'x'}]}]",
       "[{'name': 'x', 'meta-type': 'object', 'members': [{'name': 't', 'type': 'x'}], 'tag': 't',"

@@ -198,8 +198,19 @@ class Reader {
     return {};
   }
 
+  static std::unexpected<base::Error> bad_twice(const std::string& name, const WireType& type) {
+    return bad(fmt::format("type '{}' has '{}' twice", type.name, name));
+  }
+
   // What comparing relies on, and a sane server always gives.
   Result<> check(const WireType& type) {
+    std::set<std::string_view> names;
+    for (const WireValue& value : type.values) {
+      if (!names.insert(value.name).second) return bad_twice(value.name, type);
+    }
+    for (const WireMember& member : type.members) {
+      if (!names.insert(member.name).second) return bad_twice(member.name, type);
+    }
     for (const WireType* branch : type.branches) {
       if (branch->kind == WireKind::kAlternate || branch->kind == WireKind::kAny) {
         return bad(fmt::format("alternate '{}' has a branch that is none", type.name));
