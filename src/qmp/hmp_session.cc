@@ -13,11 +13,9 @@ constexpr std::string_view kPrompt = "(qemu) ";
 
 std::optional<base::LineEditor> make_editor(bool terminal) {
   if (!terminal) return std::nullopt;
-  base::LineEditor::Options options;
+  auto options = base::LineEditor::for_strangers();
   options.prompt = kPrompt;
-  options.max_line_bytes = HmpSession::kMaxLineBytes;
   options.bracketed_paste = false;  // scripts wait for the prompt as it stands
-  options.suspend_key = false;      // it is the daemon's terminal, not a job of a shell
   return base::LineEditor(std::move(options));
 }
 
@@ -108,7 +106,7 @@ Task<void> HmpSession::act_on(base::LineEditor::Event event) {
       co_await take_line(std::move(event.line));
       break;
     case base::LineEditor::EventKind::kTooLong:
-      print(fmt::format("the line is longer than {} bytes\n", kMaxLineBytes));
+      print("the line is too long\n");
       prompt();
       break;
     case base::LineEditor::EventKind::kEnd:  // the monitor stays

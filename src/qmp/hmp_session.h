@@ -27,7 +27,7 @@ struct HmpSessionOptions {
 
 class HmpSession final : public Client {
  public:
-  // A longer line is refused, whole.
+  // A longer line is refused, whole; on a terminal LineEditor::for_strangers() bounds it.
   static constexpr size_t kMaxLineBytes = size_t{64} << 10;
 
   // `commands` outlives the session.
