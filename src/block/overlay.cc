@@ -24,8 +24,8 @@ Node& protocol_of(Node& node) {
   return *at;
 }
 
-base::Error could_not_create(const std::string& path, base::Error error) {
-  const std::string text = fmt::format("Could not create '{}'", path);
+base::Error could_not(std::string_view do_what, const std::string& path, base::Error error) {
+  const std::string text = fmt::format("Could not {} '{}'", do_what, path);
   if (error.errno_value() != 0) return base::Error::from_errno(error.errno_value(), text);
   return std::move(error).with_context(text);
 }
@@ -169,7 +169,11 @@ Task<Result<>> PreparedOverlay::find_path() {
   NodeSpec spec = CO_TRY(co_await file_spec(plan_.registry, plan_.path, {}));
   (void)spec;
   auto real = co_await files().real_path(plain_path(plan_.path));
-  if (!real) co_return base::fail(could_not_create(plan_.path, std::move(real).error()));
+  if (!real) {
+    const bool creates = plan_.mode != SnapshotMode::kExisting;
+    co_return base::fail(
+        could_not(creates ? "create" : "open", plan_.path, std::move(real).error()));
+  }
   path_ = std::move(*real);
   directory_ = path_.substr(0, path_.rfind('/') + 1);
   if (!plan_.node_name.empty()) CO_TRY(check_node_name(plan_.node_name));
@@ -221,7 +225,7 @@ Task<Result<>> PreparedOverlay::check_not_in_use(const async::FileStat& stat) co
 Task<Result<>> PreparedOverlay::make_file() {
   const async::OpenOptions how{.writable = true, .create = true, .exclusive = true};
   auto file = co_await files().open(path_, how);
-  if (!file) co_return base::fail(could_not_create(plan_.path, std::move(file).error()));
+  if (!file) co_return base::fail(could_not("create", plan_.path, std::move(file).error()));
   created_ = true;
   co_return Result<>();
 }

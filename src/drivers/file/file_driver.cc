@@ -447,7 +447,9 @@ Task<Result<std::string>> check_before_opening(bool device, std::string filename
 Task<Result<std::unique_ptr<block::Driver>>> open_as(bool device, block::Node& node,
                                                      const Options* options) {
   if (options == nullptr || options->filename.empty()) {
-    co_return base::fail(ErrorKind::kInvalidArgument, "Parameter 'filename' is missing");
+    co_return base::fail(
+        ErrorKind::kInvalidArgument,
+        fmt::format("The '{}' block driver requires a file name", device ? "host_device" : "file"));
   }
   if (options->aio == Options::Aio::kNative && !node.options().direct) {
     co_return base::fail(ErrorKind::kInvalidArgument,
