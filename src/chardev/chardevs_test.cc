@@ -279,6 +279,24 @@ Task<void> use_files(std::string path) {
 }
 TEST_P(ChardevsTest, FilesAndFifos) { run(use_files(path(""))); }
 
+// Opening never waits for who has the other end, and what is sent waits for it.
+Task<void> open_lonely_fifos(std::string path) {
+  Chardevs devices;
+  Echo echo;
+  for (const char* name : {"in", "out"}) CHECK(::mkfifo((path + name).c_str(), 0600) == 0);
+  EXPECT_EQ(co_await try_add(devices, "f", FileSpec{.out = path + "out", .in = path + "in"}), "");
+  EXPECT_TRUE(devices.attach("f", echo.serve()));
+  const int from = ::open((path + "out").c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+  const int to = ::open((path + "in").c_str(), O_WRONLY | O_CLOEXEC);
+  auto user = Loop::current().network().adopt_fds(from, to, "user").value();
+  EXPECT_EQ(co_await receive_text(*user), "hi");
+  co_await send_text(*user, "x");
+  EXPECT_EQ(co_await receive_text(*user), "x");
+  echo.close();
+  co_await devices.close();
+}
+TEST_P(ChardevsTest, AFifoIsNotWaitedFor) { run(open_lonely_fifos(path(""))); }
+
 Task<void> use_pty() {
   Chardevs devices;
   Echo echo;

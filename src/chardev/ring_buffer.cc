@@ -22,21 +22,21 @@ void RingBuffer::write(std::string_view bytes) {
   }
   bytes_ += bytes;
   if (filled_bytes() > size_) begin_ = bytes_.size() - size_;
-  // Moved down once in a while, so that each byte is moved a bounded number of times.
-  if (begin_ > size_) {
-    bytes_.erase(0, begin_);
-    begin_ = 0;
-  }
+  drop_taken();
+}
+
+// Once what is gone is more than what is there, so that each byte is moved once on average.
+void RingBuffer::drop_taken() {
+  if (begin_ <= bytes_.size() / 2) return;
+  bytes_.erase(0, begin_);
+  begin_ = 0;
 }
 
 std::string RingBuffer::read(uint64_t most) {
   const size_t count = std::min<uint64_t>(most, filled_bytes());
   std::string taken = bytes_.substr(begin_, count);
   begin_ += count;
-  if (begin_ == bytes_.size()) {
-    bytes_.clear();
-    begin_ = 0;
-  }
+  drop_taken();
   return taken;
 }
 

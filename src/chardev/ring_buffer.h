@@ -14,7 +14,7 @@ namespace firn::chardev {
 
 class RingBuffer final {
  public:
-  // Memory is taken as bytes come, up to the size.
+  // Memory is taken as bytes come: up to twice what is there.
   explicit RingBuffer(uint64_t size_bytes) : size_(size_bytes) {}
 
   // What no longer fits pushes the oldest bytes out.
@@ -25,6 +25,8 @@ class RingBuffer final {
   uint64_t filled_bytes() const { return bytes_.size() - begin_; }
 
  private:
+  void drop_taken();
+
   uint64_t size_;
   std::string bytes_;  // what is before begin_ is gone already
   size_t begin_ = 0;

@@ -2,12 +2,14 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <utility>
 
 #include "async/scope.h"
 #include "chardev/descriptors.h"
+#include "chardev/file_stream.h"
 #include "chardev/terminal.h"
 
 namespace firn::chardev {
@@ -63,40 +65,53 @@ class Stdio final : public Chardev {
   SingleStream inner_;
 };
 
-Result<std::unique_ptr<Chardev>> adopt(Descriptor in, Descriptor out, std::string filename) {
-  auto stream = TRY(async::Loop::current().network().adopt_fds(in.get(), out.get(), filename));
-  in.release();
-  out.release();
+// Of one input and one output.
+struct Pair {
+  Descriptor in;
+  Descriptor out;
+};
+
+// The functions below wait for a file system, so they run on a worker; but never for whoever opens
+// the other end of a FIFO: it is opened both ways.
+Result<Descriptor> open_end(const std::string& path, int flags) {
+  struct stat stat{};
+  if (::stat(path.c_str(), &stat) == 0 && S_ISFIFO(stat.st_mode)) flags = O_RDWR;
+  return open_path(path, flags | O_NONBLOCK);
+}
+
+Result<Pair> open_file_ends(const FileSpec& spec) {
+  Pair pair;
+  pair.in = spec.in ? TRY(open_end(*spec.in, O_RDONLY)) : TRY(never_readable());
+  pair.out = TRY(open_end(spec.out, O_WRONLY | O_CREAT | (spec.append ? O_APPEND : O_TRUNC)));
+  return pair;
+}
+
+Result<Pair> open_pipe_ends(const PipeSpec& spec) {
+  auto in = open_path(spec.path + ".in", O_RDWR | O_NONBLOCK);
+  auto out = open_path(spec.path + ".out", O_RDWR | O_NONBLOCK);
+  if (in && out) return Pair{*std::move(in), *std::move(out)};
+  Descriptor both = TRY(open_path(spec.path, O_RDWR | O_NONBLOCK));
+  Descriptor copy = TRY(both.duplicate());
+  return Pair{std::move(both), std::move(copy)};
+}
+
+Result<std::unique_ptr<Chardev>> adopt(Pair pair, std::string filename) {
+  auto stream = TRY(FileStream::make(std::move(pair.in), std::move(pair.out), filename));
   return std::make_unique<SingleStream>(std::move(filename), std::move(stream));
 }
 
 }  // namespace
 
 Task<Result<std::unique_ptr<Chardev>>> open_file(FileSpec spec) {
-  // On a worker: a file system may take its time.
-  struct Pair {
-    Descriptor in;
-    Descriptor out;
-  };
-  const auto open_both = [&]() -> Result<Pair> {
-    Pair pair;
-    pair.in = spec.in ? TRY(open_path(*spec.in, O_RDONLY)) : TRY(never_readable());
-    const int how = O_WRONLY | O_CREAT | (spec.append ? O_APPEND : O_TRUNC);
-    pair.out = TRY(open_path(spec.out, how));
-    return pair;
-  };
-  Pair pair = CO_TRY(co_await async::Loop::current().on_worker(open_both));
-  co_return adopt(std::move(pair.in), std::move(pair.out), "file");
+  co_return adopt(
+      CO_TRY(co_await async::Loop::current().on_worker([&spec] { return open_file_ends(spec); })),
+      "file");
 }
 
 Task<Result<std::unique_ptr<Chardev>>> open_pipe(PipeSpec spec) {
-  // For reading and writing: opening a FIFO does not wait for the other end then.
-  auto in = open_path(spec.path + ".in", O_RDWR | O_NONBLOCK);
-  auto out = open_path(spec.path + ".out", O_RDWR | O_NONBLOCK);
-  if (in && out) co_return adopt(*std::move(in), *std::move(out), "pipe");
-  Descriptor both = CO_TRY(open_path(spec.path, O_RDWR | O_NONBLOCK));
-  Descriptor copy = CO_TRY(both.duplicate());
-  co_return adopt(std::move(both), std::move(copy), "pipe");
+  co_return adopt(
+      CO_TRY(co_await async::Loop::current().on_worker([&spec] { return open_pipe_ends(spec); })),
+      "pipe");
 }
 
 Result<std::unique_ptr<Chardev>> open_stdio(StdioSpec spec) {
