@@ -4,7 +4,7 @@
 
 #include "qapi/parser.h"
 
-// What is refused, and with which words, is in refused_test.cc.
+// What is refused, and with which words, is in compiler_refused_test.cc.
 
 namespace firn::qapi {
 namespace {

@@ -3,8 +3,8 @@
 // A block whose first line is `# @name:` documents the definition after it; any other block is free
 // text of the manual. Inside a definition's block stand its text, one part per member
 // (`@member: text`), per feature (after a line `Features:`), and tagged sections (`Returns:`,
-// `Errors:`, `Since:`, `TODO:`). A paragraph behind them that is not indented is a section without
-// a tag. What stands inside a part is doc_text.h's business.
+// `Errors:`, `Since:` and the like). A paragraph behind them that is not indented is a section
+// without a tag. What stands inside a part is doc_text.h's business.
 //
 // The dialect of 2011 takes all forms from then until today: a tag may stand without its colon
 // (`Since 0.14.0`), there are `Note:`, `Notes:`, `Example:`, `Examples:`, `Bugs:`, `#optional` may

@@ -16,7 +16,7 @@ std::string errors_of(std::string text) {
   return diagnostics.print();
 }
 
-// What is refused, and with which words, is in refused_test.cc.
+// What is refused, and with which words, is in compiler_refused_test.cc.
 
 TEST(Parser, TakesCommentsAndSpaceAnywhere) {
   EXPECT_EQ(errors_of("{'a': 'b', # a comment\n 'c': ['d', true]}\n# another\n"), "");
