@@ -285,6 +285,12 @@ class Monitors(ChardevCase):
         os.close(writer)
         daemon.stop()
 
+    def wait_until_alone(self, daemon, monitor):
+        deadline = time.monotonic() + 10
+        while any(m["clients"] for m in daemon.execute("query-monitors") if m["id"] == monitor):
+            self.assertLess(time.monotonic(), deadline)
+            time.sleep(0.02)
+
     def test_pty(self):
         daemon = self.start("--chardev", "pty,id=p", "--monitor", "p", nbd=False)
         path = self.filename(daemon, "p").removeprefix("pty:")
@@ -295,7 +301,10 @@ class Monitors(ChardevCase):
             greeting_of(fd)
             self.assertEqual(answer(fd, {"execute": "qmp_capabilities"}), {"return": {}})
             os.close(fd)
-            time.sleep(1.2 if against_peer() else 0.1)  # how often the peer looks
+            if against_peer():
+                time.sleep(1.2)  # how often it looks
+            else:
+                self.wait_until_alone(daemon, "p")
         daemon.stop()
 
     def test_reconnect(self):

@@ -176,7 +176,7 @@ class QmpTest(firn_test.Case):
         for path in [self.disk, *self.folder.glob("s[0-9]")]:
             self.check_image(path)
 
-    def appears(self, node, timeout=2):
+    def appears(self, node, timeout=5):
         """True once a later client sees the node."""
         deadline = time.monotonic() + timeout
         while time.monotonic() < deadline:
