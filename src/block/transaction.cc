@@ -3,7 +3,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <chrono>
 #include <ranges>
+#include <utility>
 
 #include "async/scope.h"
 #include "base/canary.h"
@@ -16,6 +18,11 @@ using base::ErrorKind;
 namespace {
 
 using Steps = std::vector<SnapshotStep*>;
+using StepsByLoop = std::vector<std::pair<async::Loop*, Steps>>;
+
+// What has closed its gate holds back guests while others close theirs.
+constexpr auto kGatePatience = std::chrono::milliseconds(5);
+constexpr int kGateTries = 2;
 
 // On their home loop; each in one turn. ---------------------------------------------------------
 
@@ -36,6 +43,48 @@ Task<void> open_gates(Steps steps) {
 
 // On the control loop. --------------------------------------------------------------------------
 
+// Beside each other; returns when all are done.
+Task<void> on_all(const StepsByLoop& by_loop, Task<void> (*action)(Steps)) {
+  async::TaskScope scope;
+  for (const auto& [loop, steps] : by_loop) scope.spawn(async::call_on(*loop, action(steps)));
+  co_await scope.join();
+}
+
+Task<void> close_and_count(async::Loop& loop, Steps steps, size_t& open,
+                           async::CancelSource& all_closed) {
+  co_await async::call_on(loop, close_gates(std::move(steps)));
+  if (--open == 0) all_closed.cancel();
+}
+
+// True once all are closed; false if one took too long, and all are open again.
+Task<bool> try_to_close_gates(const StepsByLoop& by_loop) {
+  size_t open = by_loop.size();
+  async::CancelSource all_closed;
+  async::TaskScope closing;
+  for (const auto& [loop, steps] : by_loop) {
+    closing.spawn(close_and_count(*loop, steps, open, all_closed));
+  }
+  (void)co_await async::Loop::current().sleep_for(kGatePatience, all_closed.token());
+  const bool in_time = open == 0;
+  // Each loop closes first and opens then, and none of those that were quick waits for the slow.
+  if (!in_time) co_await on_all(by_loop, open_gates);
+  co_await closing.join();
+  co_return in_time;
+}
+
+Task<Result<>> close_all_gates(const StepsByLoop& by_loop) {
+  for (int i = 0; i != kGateTries; ++i) {
+    if (co_await try_to_close_gates(by_loop)) co_return Result<>();
+  }
+  co_return base::fail(
+      base::Error(
+          ErrorKind::kBusy,
+          fmt::format("The disks can't be stopped at one point in time: an I/O loop is busy "
+                      "for more than {} ms",
+                      kGatePatience.count()))
+          .with_hint("nothing has changed; try again, or put the disks on one I/O loop"));
+}
+
 class Transaction {
  public:
   explicit Transaction(Graph& graph) : graph_(graph) {}
@@ -51,7 +100,7 @@ class Transaction {
     }
     if (steps_.empty()) co_return std::vector<SnapshotReport>();
     CO_TRY(co_await record());
-    co_await pivot();
+    CO_TRY(co_await pivot());
     co_await seal();
     CO_TRY(co_await finish());
     std::vector<SnapshotReport> reports;
@@ -75,37 +124,45 @@ class Transaction {
     for (const auto& step : steps_ | std::views::reverse) co_await step->discard();
   }
 
-  // The intents are durable, and the overlays have their names, before anything changes.
+  // The intents are durable before anything changes.
   Task<Result<>> record() {
     for (const auto& step : steps_) intents_.push_back(step->intent());
     auto result = co_await graph_.state().record_intents(intents_);
-    if (result) {
-      for (const auto& step : steps_) step->adopt();
-      co_return result;
-    }
-    // A rollback is durable before what was created goes.
-    (void)co_await graph_.state().forget_intents(intents_);
-    co_await undo();
+    if (!result) co_await roll_back();
     co_return result;
   }
 
-  Task<void> pivot() {
-    std::vector<std::pair<async::Loop*, Steps>> by_loop;
+  // A rollback is durable before what was created goes.
+  Task<void> roll_back() {
+    (void)co_await graph_.state().forget_intents(intents_);
+    co_await undo();
+  }
+
+  Task<Result<>> pivot() {
+    const StepsByLoop by_loop = steps_by_loop();
+    const bool gated = by_loop.size() > 1 && !base::canaries.group_without_gate;
+    if (gated) {
+      if (auto closed = co_await close_all_gates(by_loop); !closed) {
+        co_await roll_back();
+        co_return closed;
+      }
+    }
+    for (const auto& step : steps_) step->adopt();
+    co_await on_all(by_loop, pivot_all);
+    if (gated) co_await on_all(by_loop, open_gates);
+    for (const auto& step : steps_) step->note_pivot();
+    co_return Result<>();
+  }
+
+  StepsByLoop steps_by_loop() const {
+    StepsByLoop by_loop;
     for (const auto& step : steps_) {
       const auto at =
           std::ranges::find(by_loop, &step->home(), [](auto& one) { return one.first; });
       auto& own = at == by_loop.end() ? by_loop.emplace_back(&step->home(), Steps()) : *at;
       own.second.push_back(step.get());
     }
-    const bool gated = by_loop.size() > 1 && !base::canaries.group_without_gate;
-    if (gated) {
-      for (auto& [loop, steps] : by_loop) co_await async::call_on(*loop, close_gates(steps));
-    }
-    for (auto& [loop, steps] : by_loop) co_await async::call_on(*loop, pivot_all(steps));
-    if (gated) {
-      for (auto& [loop, steps] : by_loop) co_await async::call_on(*loop, open_gates(steps));
-    }
-    for (const auto& step : steps_) step->note_pivot();
+    return by_loop;
   }
 
   Task<void> seal() {
