@@ -5,8 +5,8 @@
 // pivot, and the gate opens: whoever was told that a write to one disk is done, and writes to
 // another then, never finds the second write in the snapshot without the first. On one loop all
 // heads pivot within one turn, and there is no gate. No I/O happens inside either. An I/O loop that
-// does not close its gate within 5 ms keeps no other waiting: all open again, and after one more try
-// the transaction fails (kBusy). The old heads are sealed beside each other.
+// does not close its gate within 5 ms keeps no other waiting: all open again, and after one more
+// try the transaction fails (kBusy). The old heads are sealed beside each other.
 #pragma once
 
 #include <variant>

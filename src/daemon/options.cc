@@ -119,6 +119,7 @@ constexpr std::array<OptionRow, 14> kOptions = {{
      "  --nbd-server addr.type=inet,addr.host=<host>,addr.port=<port>\n"
      "               [,max-connections=<n>]\n"
      "  --nbd-server addr.type=unix,addr.path=<path>[,max-connections=<n>]\n"
+     "  --nbd-server addr.type=fd,addr.str=<fd>[,max-connections=<n>]\n"
      "                         start the NBD server for exporting block nodes\n\n"},
     {"object", 0, true, Action::kRun, OptionKind::kObject,
      "  --object help          list the object types that can be added\n"
