@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <memory>
 
+#include "async/sync.h"
 #include "base/bytes.h"
 
 namespace firn::block {
@@ -95,7 +96,10 @@ class FakeDriver final : public Driver {
     ++hooks_.flushes;
     if (hooks_.fail_flush) co_return base::fail(ErrorKind::kIo, "the test says so");
     if (!node_.read_only()) {
-      const IoVec iov{base::ByteSpan(header_)};
+      // Writes go on marking clusters while a worker stores the header.
+      const auto guard = co_await flushing_.lock();
+      std::vector<std::byte> header = header_;
+      const IoVec iov{base::ByteSpan(header)};
       CO_TRY(co_await file_.write(0, iov));
     }
     co_return co_await file_.flush();
@@ -155,6 +159,7 @@ class FakeDriver final : public Driver {
   Edge& backing_;
   FakeHooks& hooks_;
   std::vector<std::byte> header_;
+  async::Mutex flushing_;
 };
 
 int probe(base::ConstByteSpan first_bytes) {
