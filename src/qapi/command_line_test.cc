@@ -93,6 +93,40 @@ TEST_F(CommandLine, TheManualPageIsTheProgramsOwn) {
       << "make it anew: qapic --manual-page > docs/man/qapic.1";
 }
 
+TEST_F(CommandLine, TakesAllAmongBackEnds) {
+  std::ofstream(folder_ / "a.json") << "{'command': 'x'}\n";
+  for (const std::string names : {"all", "all,html", "html,all,html"}) {
+    const std::filesystem::path out = folder_ / names;
+    EXPECT_EQ(run({"emit", names, folder_ / "a.json", "-o", out}), 0) << err_;
+    EXPECT_EQ(read(out / "a-qmp-ref.html"), read(folder_ / "all" / "a-qmp-ref.html"));
+    EXPECT_TRUE(std::filesystem::exists(out / "types.h"));
+  }
+}
+
+TEST_F(CommandLine, LinksToPagesOfAnyName) {
+  std::ofstream(folder_ / "a.json") << "{'include': 'b (c)#d%.json'}\n{'command': 'x'}\n";
+  std::ofstream(folder_ / "b (c)#d%.json") << "{'command': 'y'}\n";
+  EXPECT_EQ(run({"emit", "markdown", folder_ / "a.json", "-o", folder_ / "out"}), 0) << err_;
+  EXPECT_TRUE(std::filesystem::exists(folder_ / "out" / "b (c)#d%.md"));
+  const std::string index = read(folder_ / "out" / "index.md");
+  EXPECT_TRUE(index.contains("](b%20%28c%29%23d%25.md#command-y)")) << index;
+  EXPECT_TRUE(index.contains("](b%20%28c%29%23d%25.md#section-")) << index;
+}
+
+TEST_F(CommandLine, HintsAtWhatToWrite) {
+  const auto hint = [&](const std::string& text) {
+    std::ofstream(folder_ / "a.json") << text;
+    EXPECT_EQ(run({"check", folder_ / "a.json"}), 1);
+    const size_t at = err_.find("hint: ");
+    return at == std::string::npos ? err_ : err_.substr(at + 6, err_.find('\n', at) - at - 6);
+  };
+  EXPECT_EQ(hint("##\n# @x: what it does\n##\n{'command': 'x'}\n"), "write '# @x:'");
+  EXPECT_EQ(hint("##\n# @x does it\n##\n{'command': 'x'}\n"), "write '# @x:'");
+  EXPECT_EQ(hint("{'command': 'x', 'data': {'a': 'string'}}\n"), "did you mean 'str'?");
+  EXPECT_EQ(hint("{'command': 'x', 'data': {'a': 'integer'}}\n"), "did you mean 'int'?");
+  EXPECT_EQ(hint("{'command': 'x', 'data': {'a': ['boolean']}}\n"), "did you mean 'bool'?");
+}
+
 TEST_F(CommandLine, EmitsWhatAnyConditionHolds) {
   std::ofstream(folder_ / "a.json")
       << "{'command': 'x', 'if': 'X'}\n{'command': 'y', 'if': {'not': 'X'}}\n";

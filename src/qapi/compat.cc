@@ -147,6 +147,12 @@ class Comparison {
     } else if (!old.allow_oob && now->allow_oob) {
       note("oob-new", "", "may run out of band now");
     }
+    const bool known = old.replies && now->replies;
+    if (known && *old.replies && !*now->replies) {
+      broken("reply-removed", "", promise, "no longer replies when it succeeds");
+    } else if (known && !*old.replies && *now->replies) {
+      warning("reply-new", "", promise, "replies now when it succeeds");
+    }
     seen_.clear();
     place_.part = "argument";
     compare_all(*old.arguments, *now->arguments, promise);

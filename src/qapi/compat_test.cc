@@ -437,6 +437,18 @@ TEST_F(CompatCommand, ExitStatusTellsTheOutcome) {
   EXPECT_EQ(err_, "");
 }
 
+TEST_F(CompatCommand, TellsWhetherCommandsStillReply) {
+  const std::string replies = file("replies.json", "{'command': 'x'}\n");
+  const std::string silent = file("silent.json", "{'command': 'x', 'success-response': false}\n");
+  EXPECT_EQ(run({replies, silent}), 1);
+  EXPECT_TRUE(out_.starts_with("break: command 'x': no longer replies when it succeeds\n")) << out_;
+  EXPECT_EQ(run({silent, replies}), 0);
+  EXPECT_TRUE(out_.starts_with("warning: command 'x': replies now when it succeeds\n")) << out_;
+  const std::string server = file("server.json", kAnswer);
+  EXPECT_EQ(run({silent, server, "--strict"}), 0) << out_;
+  EXPECT_EQ(run({server, silent, "--strict"}), 0) << out_;
+}
+
 TEST_F(CompatCommand, RefusesFilesItCannotUse) {
   const std::string good = file("good.json", "{'command': 'x'}\n");
   EXPECT_EQ(run({good}), 2);

@@ -117,7 +117,7 @@ class DocParser {
     Doc& doc = builder_.doc();
     if (!line_.ends_with(':')) {
       fail(line_span(), "this line names what is documented, so it has to end with ':'",
-           fmt::format("write '# {}:'", line_.substr(0, line_.find(' '))));
+           fmt::format("write '# {}:'", line_.substr(0, line_.find_first_of(" :"))));
       broken_ = true;
     } else if (line_.size() == 2) {
       fail(line_span(), "a name has to stand behind '@'");

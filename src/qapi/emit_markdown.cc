@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cctype>
 
 #include "qapi/emit.h"
 #include "qapi/manual.h"
@@ -93,6 +94,17 @@ std::string file_of(const SourceFile* file) {
   return module == "index" ? "index-module.md" : module + ".md";
 }
 
+// The page's address: characters that would end a link's target, or mean something in it, escaped.
+std::string address_of(const SourceFile* file) {
+  std::string out;
+  for (const char c : file_of(file)) {
+    const bool plain =
+        std::isalnum(static_cast<unsigned char>(c)) || c == '-' || c == '_' || c == '.';
+    out += plain ? std::string(1, c) : fmt::format("%{:02X}", static_cast<unsigned char>(c));
+  }
+  return out;
+}
+
 class MarkdownPage {
  public:
   MarkdownPage(const Manual& manual, const SourceFile* file) : manual_(manual), file_(file) {}
@@ -121,7 +133,7 @@ class MarkdownPage {
   }
 
   std::string link(const ManualEntry& entry, std::string_view text) const {
-    const std::string page = entry.file == file_ ? "" : file_of(entry.file);
+    const std::string page = entry.file == file_ ? "" : address_of(entry.file);
     return fmt::format("[{}]({}#{})", text, page, entry.anchor);
   }
 
@@ -407,7 +419,7 @@ std::string index_page(const Schema& schema, const Manual& manual) {
       flush();
       out += fmt::format("\n{} [{}]({}#{})\n",
                          std::string(static_cast<size_t>(std::min(item.level + 1, 6)), '#'),
-                         page.inlines(item.heading), file_of(item.file), item.anchor);
+                         page.inlines(item.heading), address_of(item.file), item.anchor);
     } else if (item.entry) {
       const std::string summary = escape(summary_of(*item.entry));
       list += fmt::format("- {} {}{}\n", page.link(*item.entry, code(item.entry->name)),

@@ -6,6 +6,7 @@
 #include <map>
 #include <unordered_map>
 #include <unordered_set>
+#include <utility>
 
 #include "qapi/doc_check.h"
 #include "qapi/suggest.h"
@@ -22,6 +23,18 @@ constexpr size_t kMaxFeatures = 64;
 bool is_builtin(std::string_view name) {
   return std::find(std::begin(kBuiltinTypes), std::end(kBuiltinTypes), name) !=
          std::end(kBuiltinTypes);
+}
+
+// The built-in type that JSON Schema, C or Python would call so; empty if it is none.
+std::string_view builtin_named_elsewhere(std::string_view name) {
+  constexpr std::pair<std::string_view, std::string_view> kNames[] = {
+      {"string", "str"},   {"String", "str"},    {"integer", "int"}, {"boolean", "bool"},
+      {"float", "number"}, {"double", "number"}, {"object", "any"},
+  };
+  for (const auto& [elsewhere, builtin] : kNames) {
+    if (name == elsewhere) return builtin;
+  }
+  return {};
 }
 
 std::string describe(const TypeUse& use) {
@@ -137,7 +150,8 @@ class Resolver {
       for (const Declaration& other : all_) {
         if (other.is_type() && !other.anonymous()) suggestion.offer(other.name);
       }
-      hint = suggestion.hint();
+      const std::string_view known = builtin_named_elsewhere(use.name);
+      hint = known.empty() ? suggestion.hint() : fmt::format("did you mean '{}'?", known);
     }
     fail(where, use.span, fmt::format("{}: unknown type '{}'", what, use.name), std::move(hint));
   }

@@ -20,23 +20,22 @@ constexpr Option kAllConditionsOption = {
 constexpr Option kOptions[] = {kFolderOption, kNameOption, kDefineOption, kAllConditionsOption,
                                kDialectOption};
 
-// Takes `all`, or names with commas between them.
+// Takes names with commas between them, of which `all` is one.
 base::Result<> choose(std::string_view names, std::vector<const Backend*>& chosen) {
-  if (names == "all") {
-    chosen.assign(backends().begin(), backends().end());
-    return {};
-  }
   while (true) {
     const size_t comma = names.find(',');
     const std::string_view name = names.substr(0, comma);
     const auto found = std::ranges::find(backends(), name, &Backend::name);
-    if (found == backends().end()) {
+    if (name == "all") {
+      chosen.assign(backends().begin(), backends().end());
+    } else if (found != backends().end()) {
+      if (std::ranges::find(chosen, *found) == chosen.end()) chosen.push_back(*found);
+    } else {
       std::string known;
       for (const Backend* backend : backends()) known += fmt::format("'{}', ", backend->name());
       return base::fail(base::ErrorKind::kInvalidArgument,
                         fmt::format("unknown back end '{}': known are {}'all'", name, known));
     }
-    chosen.push_back(*found);
     if (comma == std::string_view::npos) return {};
     names.remove_prefix(comma + 1);
   }

@@ -294,7 +294,12 @@ Result<WireSchema> load_wire_schema(const std::string& path, const CheckOptions&
   }
   const Schema schema = compile(sources, path, options, diagnostics);
   if (!diagnostics.ok()) return bad(fmt::format("'{}' is no schema that compiles", path));
-  return read_introspection(introspect(schema, IntegerNames::kExact));
+  WireSchema out = TRY(read_introspection(introspect(schema, IntegerNames::kExact)));
+  for (const auto& command : schema.commands) {
+    const auto found = out.commands.find(command->name);
+    if (found != out.commands.end()) found->second.replies = command->success_response;
+  }
+  return out;
 }
 
 }  // namespace firn::qapi

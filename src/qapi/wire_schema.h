@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <string_view>
@@ -64,6 +65,7 @@ struct WireCommand {
   const WireType* arguments = nullptr;  // always an object
   const WireType* returns = nullptr;    // never null
   bool allow_oob = false;
+  std::optional<bool> replies;  // when it succeeds; a server doesn't tell
 };
 
 struct WireEvent {
@@ -86,7 +88,8 @@ base::Result<WireSchema> read_introspection(const base::JsonValue& entries);
 //   `diagnostics`, and the error returned says only that there is something;
 // - JSON with the answer to query-qmp-schema: the bare list, {"return": [...]}, or a whole
 //   conversation with a server in which such an answer stands.
-// From a schema, integers keep their width; a server shows none.
+// From a schema, integers keep their width, and commands whether they reply; a server shows
+// neither.
 base::Result<WireSchema> load_wire_schema(const std::string& path, const CheckOptions& options,
                                           Diagnostics& diagnostics, SourceManager& sources);
 

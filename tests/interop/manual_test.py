@@ -93,6 +93,13 @@ class ManualTest(unittest.TestCase):
     def tearDownClass(cls):
         cls.temporary.cleanup()
 
+    def test_a_full_disk_is_told(self):
+        with open("/dev/full", "w") as full:
+            result = subprocess.run([QAPIC, "--manual-page"], stdout=full, stderr=subprocess.PIPE,
+                                    timeout=60)
+        self.assertEqual(1, result.returncode)
+        self.assertIn(b"cannot write to standard output", result.stderr)
+
     def test_html_is_well_formed(self):
         for name in SCHEMAS:
             text = (self.folder / name / f"{name}-qmp-ref.html").read_text()
