@@ -188,6 +188,22 @@ TEST_F(DaemonTest, ServesExports) {
   });
 }
 
+TEST_F(DaemonTest, KeepsTheExportsOfADeviceThatGoes) {
+  run([](DaemonTest& test) -> Task<void> {
+    co_await test.add_null("n");
+    co_await test.start_server();
+    EXPECT_EQ(co_await test.ask("block-device-add", "{'id': 'vda', 'node-name': 'n'}"), "{}");
+    EXPECT_EQ(
+        co_await test.ask("block-export-add", "{'type': 'nbd', 'node-name': 'vda', 'id': 'e'}"),
+        "{}");
+    EXPECT_EQ(co_await test.ask("block-device-del", "{'id': 'vda'}"), "{}");
+    EXPECT_EQ(co_await test.ask("query-block-exports"),
+              R"([{"id": "e", "type": "nbd", "node-name": "n", "shutting-down": false}])");
+    EXPECT_EQ(co_await test.ask("blockdev-del", "{'node-name': 'n'}"), "Node n is in use");
+    EXPECT_EQ(co_await test.ask("nbd-server-stop"), "{}");
+  });
+}
+
 TEST_F(DaemonTest, RefusesTlsByName) {
   run([](DaemonTest& test) -> Task<void> {
     EXPECT_EQ(co_await test.ask("nbd-server-start",

@@ -23,6 +23,8 @@ constexpr auto kSecretNames = std::to_array<std::string_view>(
     {"password", "passwd", "passphrase", "pass", "pwd", "secret", "token", "key", "auth",
      "authorization", "cookie", "signature", "credential", "credentials"});
 
+constexpr std::string_view kJson = "json:";
+
 std::string_view view(const json::string& text) { return {text.data(), text.size()}; }
 
 bool equal_but_case(std::string_view left, std::string_view right) {
@@ -57,11 +59,23 @@ void hide_in_uris(std::string& text) {
   if (query != std::string::npos) cut_after(text, query + 1);
 }
 
+// `password=x`, and as mappings write it: `password: x`, `'password': 'x'`.
 void hide_values(std::string& text) {
-  for (size_t equals = text.find('='); equals != std::string::npos;
-       equals = text.find('=', equals + 1)) {
-    if (names_secret(std::string_view(text).substr(0, equals))) return cut_after(text, equals + 1);
+  constexpr std::string_view kMarks = "=:";
+  for (size_t mark = text.find_first_of(kMarks); mark != std::string::npos;
+       mark = text.find_first_of(kMarks, mark + 1)) {
+    std::string_view name = std::string_view(text).substr(0, mark);
+    name = name.substr(0, name.find_last_not_of(" \t'\"") + 1);
+    if (names_secret(name)) return cut_after(text, mark + 1);
   }
+}
+
+// Where `json:` stands in the text, in whatever case.
+size_t find_json(std::string_view text) {
+  return static_cast<size_t>(
+      std::ranges::search(text, kJson, {}, [](unsigned char c) { return std::tolower(c); })
+          .begin() -
+      text.begin());
 }
 
 JsonValue without_credentials(const JsonValue& value);
@@ -111,11 +125,10 @@ void hide_quoted(std::string& text, char quote) {
 }  // namespace
 
 std::string hide_credentials(std::string_view text) {
-  constexpr std::string_view kJson = "json:";
   if (text.starts_with(kJson)) return hide_in_json(text);
   std::string shown(text);
-  const size_t json = shown.find(kJson);  // in an error's text
-  if (json != std::string::npos) cut_after(shown, json + kJson.size());
+  const size_t json = find_json(text);  // in an error's text
+  if (json != text.size()) cut_after(shown, json + kJson.size());
   hide_in_uris(shown);
   hide_values(shown);
   return shown;

@@ -39,6 +39,8 @@ TEST(HideCredentials, HidesValuesOfSecretNames) {
   EXPECT_EQ(hide_credentials("rbd:pool/image:id=admin:key=AQ==:mon=x"),
             "rbd:pool/image:id=admin:key=***");
   EXPECT_EQ(hide_credentials("iscsi,proxy-Password=x,y"), "iscsi,proxy-Password=***");
+  EXPECT_EQ(hide_credentials("Password: x"), "Password:***");
+  EXPECT_EQ(hide_credentials("JSN:{'password' : 'x'}"), "JSN:{'password' :***");
 }
 
 TEST(HideCredentials, ShowsOfJsonTextsWhatTheSchemaKnows) {
@@ -47,6 +49,7 @@ TEST(HideCredentials, ShowsOfJsonTextsWhatTheSchemaKnows) {
   EXPECT_EQ(hide_credentials(R"(json:{"driver": "file", "filename": "x", "pasword": "p"})"),
             "json:***");
   EXPECT_EQ(hide_credentials("json:{broken"), "json:***");
+  EXPECT_EQ(hide_credentials("/d/JSON:{'name': 'p'}"), "/d/JSON:***");
   EXPECT_EQ(hide_credentials("Could not open 'json:{\"a\": \"p\"}': it is not there"),
             "Could not open 'json:***");
 }
