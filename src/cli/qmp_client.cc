@@ -4,6 +4,8 @@
 
 #include <optional>
 
+#include "base/text_width.h"
+
 namespace firn::cli {
 
 namespace json = boost::json;
@@ -52,7 +54,11 @@ Task<Result<json::object>> QmpClient::receive() {
     std::optional<Result<base::JsonValue>> value = parser_.next(input);
     received_.erase(0, received_.size() - input.size());
     if (value) {
-      json::value message = CO_TRY(*std::move(value));
+      if (!*value) {
+        co_return fail(ErrorKind::kGeneric, fmt::format("'{}' does not speak QMP: {}", socket_path_,
+                                                        base::printable(value->error().text())));
+      }
+      json::value message = **std::move(value);
       if (!message.is_object()) {
         co_return fail(ErrorKind::kGeneric, fmt::format("'{}' does not speak QMP", socket_path_));
       }
@@ -88,7 +94,7 @@ Task<Result<json::value>> QmpClient::execute(std::string command, json::object a
       co_return std::move(*value);
     } else if (json::value* error = message.if_contains("error"); error && error->is_object()) {
       last_error_ = error->get_object();
-      co_return fail(ErrorKind::kGeneric, member_text(last_error_, "desc"));
+      co_return fail(ErrorKind::kGeneric, base::printable(member_text(last_error_, "desc")));
     }
   }
 }

@@ -4,6 +4,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import time
 
@@ -131,6 +132,35 @@ class CliTest(firn_test.Case):
                 self.assertNotEqual(0, result.returncode)
                 for text in texts:
                     self.assertIn(text, result.stdout)
+
+    def answer_with(self, *messages):
+        """A server that says these, one for each request; gives what `firn qmp` says of it."""
+        path = self.folder / "fake.sock"
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(str(path))
+            listener.listen()
+            client = subprocess.Popen([firn_path(), "--socket", str(path), "qmp", "--no-check", "x"],
+                                      stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                      stderr=subprocess.STDOUT, env=self.environment)
+            listener.settimeout(20)
+            peer, _ = listener.accept()
+            with peer:
+                peer.settimeout(20)
+                for message in messages:
+                    peer.sendall(message)
+                    peer.recv(4096)
+            output, _ = client.communicate(timeout=20)
+        path.unlink()
+        return client.returncode, output
+
+    def test_what_a_stranger_says_is_shown_harmlessly(self):
+        greeting = b'{"QMP": {"version": {}, "capabilities": []}}\r\n'
+        status, output = self.answer_with(
+            greeting, b'{"error": {"class": "GenericError", "desc": "\\u001b[31mno\\u0007"}}\r\n')
+        self.assertEqual((1, "firn: \ufffd[31mno\ufffd\n"), (status, output.decode()))
+        status, output = self.answer_with(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        self.assertEqual(1, status)
+        self.assertIn(b"does not speak QMP", output)
 
     def test_second_daemon_under_the_same_name(self):
         server, _ = self.serve_disk(self.image(size=SIZE))
