@@ -32,12 +32,17 @@ using ::testing::StartsWith;
 
 class SocketTest : public testing::LoopTest {
  protected:
-  SocketTest() {
-    directory_ = ::testing::TempDir() + "/firn_socket_test_XXXXXX";
-    CHECK(mkdtemp(directory_.data()) != nullptr);
+  ~SocketTest() override {
+    if (!directory_.empty()) std::filesystem::remove_all(directory_);
   }
-  ~SocketTest() override { std::filesystem::remove_all(directory_); }
-  std::string path(const std::string& name) const { return directory_ + "/" + name; }
+  // Made when it is first asked for: a death test's process would leave it behind.
+  std::string path(const std::string& name) {
+    if (directory_.empty()) {
+      directory_ = ::testing::TempDir() + "/firn_socket_test_XXXXXX";
+      CHECK(mkdtemp(directory_.data()) != nullptr);
+    }
+    return directory_ + "/" + name;
+  }
 
  private:
   std::string directory_;
