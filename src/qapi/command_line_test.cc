@@ -103,6 +103,12 @@ TEST_F(CommandLine, TakesAllAmongBackEnds) {
   }
 }
 
+TEST_F(CommandLine, EmitsTypedPythonWithoutTypes) {
+  std::ofstream(folder_ / "a.json") << "{'command': 'x'}\n";
+  EXPECT_EQ(run({"emit", "python", folder_ / "a.json", "-o", folder_}), 0) << err_;
+  EXPECT_TRUE(read(folder_ / "a_client" / "types.py").contains("\n__all__: list[str] = []\n"));
+}
+
 TEST_F(CommandLine, LinksToPagesOfAnyName) {
   std::ofstream(folder_ / "a.json") << "{'include': 'b (c)#d%.json'}\n{'command': 'x'}\n";
   std::ofstream(folder_ / "b (c)#d%.json") << "{'command': 'y'}\n";

@@ -193,6 +193,7 @@ std::string file_head(const Schema& schema, std::string_view what, std::string_v
 }
 
 std::string export_list(const std::vector<std::string>& names) {
+  if (names.empty()) return "__all__: list[str] = []\n";  // mypy can't tell of what it is empty
   std::string out = "__all__ = [\n";
   for (const std::string& name : names) out += fmt::format("    \"{}\",\n", name);
   return out + "]\n";
