@@ -36,9 +36,21 @@ bool is_secret_name(std::string_view command, std::string_view path) {
   std::ranges::replace(name, '_', '-');
   const auto has = [&](std::string_view part) { return name.find(part) != std::string::npos; };
   if (name.ends_with("-secret")) return false;
-  if (name == "data" || name == "keyid" || name == "iv") return command.starts_with("object");
+  if (name == "data" || name == "keyid" || name == "iv") {
+    return command.starts_with("object") || command.starts_with("ringbuf");
+  }
   return has("password") || has("passphrase") || has("passwd") || has("secret") || has("token") ||
          has("credential");
+}
+
+// In any word: a URI with credentials, a line of the human monitor that takes a secret.
+bool holds_secret(std::string_view word) {
+  const size_t authority = word.find("//");
+  if (authority != std::string_view::npos && word.find('@', authority) != std::string_view::npos) {
+    return true;
+  }
+  return word.find("ringbuf_write") != std::string_view::npos ||
+         word.find("object_add") != std::string_view::npos;
 }
 
 bool has_secret(std::string_view command, const base::JsonValue& value, size_t depth) {
@@ -70,6 +82,7 @@ bool looks_secret(std::string_view line) {
   // A whole QMP command as JSON counts as any command.
   const std::string command = words.front().text.starts_with('{') ? "object" : words.front().text;
   for (const ShellWord& word : words) {
+    if (holds_secret(word.text)) return true;
     const bool flag = word.text.starts_with("--");
     const size_t equals = word.text.find('=');
     const std::string name = word.text.substr(0, equals).substr(flag ? 2 : 0);

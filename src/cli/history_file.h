@@ -11,8 +11,9 @@ namespace firn::cli {
 // $XDG_STATE_HOME/firn/history, or ~/.local/state/firn/history; empty if there is no home.
 std::string history_path();
 
-// A line that sets a member that looks like a secret (password, passphrase, an object's data). Such
-// lines belong in no file. Members that name a secret object (key-secret=...) are no secrets.
+// A line that sets a member that looks like a secret (password, passphrase, an object's data, what
+// a ring buffer gets), or has a URI with credentials. Such lines belong in no file. Members that
+// name a secret object (key-secret=...) are no secrets.
 bool looks_secret(std::string_view line);
 
 // One line of text each, oldest first. Several programs may append at the same time. The file is

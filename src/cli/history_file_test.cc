@@ -48,7 +48,10 @@ TEST(HistoryFile, SecretsAreToldByTheirNames) {
        {"x password=hunter2", "x --password hunter2", "x opts.passphrase=a", "object-add data=x",
         "object-add qom-type=secret id=s --data x", "x {'a': {'secret': 'b'}}",
         "x opts={\"password\": \"a\"}", "x {'broken",
-        "{'execute': 'object-add', 'arguments': {'data': 'x'}}", "x old_passwd=1"}) {
+        "{'execute': 'object-add', 'arguments': {'data': 'x'}}", "x old_passwd=1",
+        "ringbuf-write device=r data=x", "ringbuf-write --device r --data x",
+        "human-monitor-command command-line=\"ringbuf_write r x\"",
+        "blockdev-add filename=https://u:p@h/x", "{'filename': 'https://u:p@h/x'}"}) {
     EXPECT_TRUE(looks_secret(line)) << line;
   }
   for (std::string_view line : {"query-block", "blockdev-add encrypt.key-secret=s0 driver=qcow2",
