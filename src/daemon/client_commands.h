@@ -24,7 +24,7 @@
 #include "daemon/audit_record.h"
 #include "daemon/client_fds.h"
 #include "daemon/handlers.h"
-#include "daemon/rejected_client.h"
+#include "daemon/rejection_meter.h"
 #include "qmp/client.h"
 #include "qmp/commands.h"
 
@@ -42,8 +42,9 @@ struct ClientModules {
 
 // What all clients share. Outlives them.
 struct CommandContext {
-  api::CommandHandlers handlers;  // the daemon's; set before the first client comes
-  std::function<void()> on_quit;  // ControlHandlers' on_quit
+  api::CommandHandlers handlers;    // the daemon's; set before the first client comes
+  std::function<void()> on_quit;    // ControlHandlers' on_quit
+  std::function<bool()> is_ending;  // whether the end has been asked for; null: never
   // query-monitors as the client of `self` sees it.
   std::function<std::vector<api::MonitorInfo>(const ClientCommands& self)> describe_monitors;
   AuditLog* audit = nullptr;  // null: nothing is recorded
@@ -71,6 +72,7 @@ class ClientCommands final : public qmp::Commands {
   // Null where the context makes none.
   ClientModules* modules() { return modules_.get(); }
 
+  bool taking() const override { return !context_.is_ending || !context_.is_ending(); }
   const api::CommandEntry* find(std::string_view name) const override {
     return api::find_command(name);
   }

@@ -68,6 +68,14 @@ Task<Result<>> ClientFds::getfd(api::GetfdArgs args) {
     co_return fail(ErrorKind::kInvalidArgument,
                    "Parameter 'fdname' expects a name not starting with a digit");
   }
+  if (names_.size() >= kMostNames && !names_.contains(args.fdname)) {
+    ::close(fd);
+    co_return fail(base::Error(base::ErrorKind::kBusy,
+                               fmt::format("This client has {} file descriptors already and keeps "
+                                           "no more",
+                                           kMostNames))
+                       .with_hint("Close some with closefd."));
+  }
   const auto [at, added] = names_.try_emplace(std::move(args.fdname), fd);
   if (!added) ::close(std::exchange(at->second, fd));
   co_return Result<>();

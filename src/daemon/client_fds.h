@@ -55,6 +55,9 @@ class FdInbox final : public async::DescriptorSink {
 // The commands for descriptors, as one client has them.
 class ClientFds final : public api::FdsetCommands {
  public:
+  // One client's names leave descriptors to others.
+  static constexpr size_t kMostNames = 64;
+
   // `more` finds sockets whose name the client did not give. `sets` outlives this.
   ClientFds(file::FdSets& sets, DescriptorLookup more) : sets_(sets), more_(std::move(more)) {}
   ~ClientFds() override;

@@ -82,6 +82,27 @@ async::Task<void> use_names(async::RuntimeOptions::Engine) {
   EXPECT_TRUE(is_open(socket));  // its taker's
   ::close(socket);
 }
+
+async::Task<void> fill_names(async::RuntimeOptions::Engine) {
+  file::FdSets sets;
+  ClientFds fds(sets, [](std::string_view) -> base::Result<int> {
+    return base::fail(base::ErrorKind::kNotFound, "more");
+  });
+  const auto keep = [&](std::string name, uint64_t at) {
+    fds.inbox().on_descriptors(std::vector<int>{null_fd()}, at);
+    return fds.getfd({.fdname = std::move(name)});
+  };
+  for (size_t i = 0; i != ClientFds::kMostNames; ++i) {
+    EXPECT_TRUE(co_await keep("n" + std::to_string(i), i));
+  }
+  EXPECT_EQ((co_await keep("more", 100)).error().text(),
+            "This client has 64 file descriptors already and keeps no more");
+  EXPECT_TRUE(co_await keep("n7", 200)) << "in place of the one that has the name";
+  EXPECT_TRUE(co_await fds.closefd({.fdname = "n0"}));
+  EXPECT_TRUE(co_await keep("more", 300));
+}
+TEST(ClientFds, NamesAreBounded) { async::testing::run_on_loop(fill_names({})); }
+
 TEST(ClientFds, NamesAreTheClients) { async::testing::run_on_loop(use_names({})); }
 
 }  // namespace

@@ -109,6 +109,7 @@ Daemon::Daemon(std::unique_ptr<block::StateStore> state, std::unique_ptr<block::
                             .qom = &object_handlers_,
                             .transaction = &transaction_handlers_},
                .on_quit = [this] { ask_to_end(); },
+               .is_ending = [this] { return end_is_asked(); },
                .describe_monitors =
                    [this](const ClientCommands& self) { return monitors_.describe(self); },
                .audit = audit_.get(),

@@ -15,9 +15,9 @@
 #include "daemon/audit_record.h"
 #include "daemon/chardev_options.h"
 #include "daemon/handlers.h"
-#include "daemon/rejected_client.h"
 #include "qmp/hmp_session.h"
 #include "qmp/message.h"
+#include "qmp/rejected_client.h"
 #include "qmp/session.h"
 
 namespace firn::daemon {
@@ -111,7 +111,8 @@ qmp::ClientFactory Monitors::client_factory(std::string id, const api::MonitorOp
         context_.audit->post(audit_rejected_line(caller, why, *untold), false);
       }
     }
-    return std::make_unique<RejectedClient>(std::move(stream), rejection(options, std::move(why)));
+    return std::make_unique<qmp::RejectedClient>(std::move(stream),
+                                                 rejection(options, std::move(why)));
   };
 }
 

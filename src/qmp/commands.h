@@ -32,6 +32,8 @@ class Commands {
   virtual ~Commands() = default;
   // Null: no such command.
   virtual const api::CommandEntry* find(std::string_view name) const = 0;
+  // False once the program is about to end: no command is begun any more.
+  virtual bool taking() const { return true; }
   // Decodes `arguments`, runs the command and encodes what it gives. On the control loop; commands
   // of several sessions run beside each other.
   virtual Task<Result<JsonValue>> run(const api::CommandEntry& command,

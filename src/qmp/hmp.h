@@ -23,6 +23,9 @@ class Hmp final {
   // `commands` outlives this.
   explicit Hmp(Commands& commands, HmpHost host = {}) : caller_(commands, host) {}
 
+  // As Commands::taking().
+  bool taking() const { return caller_.taking(); }
+
   // Runs one line and gives what a terminal shows: lines that end in \n, errors included
   // ("Error: ...", "unknown command: 'x'"). An empty line gives nothing.
   Task<std::string> run(std::string line);

@@ -26,6 +26,7 @@ class HmpCaller final {
   const HmpHost host;
 
   bool has(std::string_view command) const { return commands_.find(command) != nullptr; }
+  bool taking() const { return commands_.taking(); }
   Task<Result<JsonValue>> call(std::string_view command, boost::json::object arguments);
   // For commands that return nothing: the text to show, empty or an error.
   Task<std::string> call_for_text(std::string_view command, boost::json::object arguments);

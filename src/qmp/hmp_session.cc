@@ -136,13 +136,13 @@ Task<void> HmpSession::complete() {
 // Both ------------------------------------------------------------------------------------------
 
 Task<void> HmpSession::take_line(std::string line) {
-  if (draining_) co_return;
+  if (draining_ || !hmp_.taking()) co_return;
   running_command_ = true;
   if (editor_) output_.push(editor_->take_output());
   co_await output_.wait_for_room();
   if (!output_.gone()) {
     print(co_await hmp_.run(std::move(line)));
-    prompt();
+    if (hmp_.taking()) prompt();
   }
   running_command_ = false;
   idle_waiters_.wake_all();

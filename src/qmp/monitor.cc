@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/log.h"
+#include "qmp/rejected_client.h"
 
 namespace firn::qmp {
 
@@ -30,10 +31,12 @@ async::Task<void> Monitor::refuse(std::unique_ptr<async::Stream> stream) {
     base::log_warning(fmt::format("monitor {}: client {} is refused: there are {} already", name_,
                                   stream->peer_name(), clients_.size()));
   }
-  std::string text = limits_.refusal;
-  const async::IoVec iov(text.data(), text.size());
-  if (!text.empty()) (void)co_await stream->send(iov);
-  stream->close();
+  // A crowd is not waited for until it has read why: descriptors are not without end.
+  if (refusing_.size() >= kMostRefusing) co_return stream->close();
+  RejectedClient client(std::move(stream), limits_.refusal);
+  refusing_.push_back(&client);
+  co_await client.run();
+  refusing_.remove(&client);
 }
 
 async::Task<void> Monitor::serve_one(std::unique_ptr<async::Stream> stream, async::Event* ended) {
@@ -78,6 +81,7 @@ async::Task<void> Monitor::drain(async::Duration patience) {
 async::Task<void> Monitor::close() {
   stopping_ = true;
   for (Client* client : clients_) client->close();
+  for (Client* client : refusing_) client->close();
   co_await scope_.join();
 }
 

@@ -35,6 +35,9 @@ class Monitor final {
   // The same, and returns when the client is gone.
   async::Task<void> serve_to_end(std::unique_ptr<async::Stream> stream);
 
+  // As many of those refused have a moment to read why.
+  static constexpr size_t kMostRefusing = 64;
+
   size_t client_count() const { return clients_.size(); }
 
   // No further client and no further command; running commands are answered and the answers sent.
@@ -56,7 +59,8 @@ class Monitor final {
   ClientFactory make_client_;
   const MonitorLimits limits_;
   std::list<Client*> clients_;
-  size_t refused_ = 0;  // since there was room for one
+  std::list<Client*> refusing_;  // being told that there is no place for them
+  size_t refused_ = 0;           // since there was room for one
   bool stopping_ = false;
   async::TaskScope scope_;
 };

@@ -106,7 +106,7 @@ Task<bool> Session::take_values(std::string_view bytes) {
 }
 
 Task<void> Session::take(Input input) {
-  if (draining_ || input_dropped_ || output_.gone()) co_return;
+  if (draining_ || input_dropped_ || output_.gone() || !commands_.taking()) co_return;
   waiting_bytes_ += input.bytes;
   count_input();
   if (oob_enabled_ && input.message && is_out_of_band(*input.message)) {
@@ -130,7 +130,7 @@ Task<void> Session::answer_requests() {
     }
     ++executing_;  // before the wait: the session is not idle
     co_await output_.wait_for_room();
-    if (!output_.gone() && !requests_.empty()) {
+    if (!output_.gone() && !requests_.empty() && commands_.taking()) {
       Input input = std::move(requests_.front());
       requests_.pop_front();
       space_waiters_.wake_all();

@@ -30,19 +30,21 @@ constexpr api::CommandEntry kUrgent{.name = "urgent", .allow_oob = true, .succes
 constexpr api::CommandEntry kBig{.name = "big", .success_response = true};
 constexpr api::CommandEntry kFails{.name = "fails", .success_response = true};
 constexpr api::CommandEntry kNegotiate{.name = "qmp_capabilities", .success_response = true};
+constexpr api::CommandEntry kLast{.name = "last", .success_response = true};
 constexpr api::CommandEntry kSilent{.name = "silent", .success_response = false};
 
 class FakeCommands final : public Commands {
  public:
   const api::CommandEntry* find(std::string_view name) const override {
     for (const api::CommandEntry* info :
-         {&kEcho, &kSlow, &kUrgent, &kBig, &kFails, &kNegotiate, &kSilent}) {
+         {&kEcho, &kSlow, &kUrgent, &kBig, &kFails, &kNegotiate, &kSilent, &kLast}) {
       if (info->name == name) return info;
     }
     return nullptr;
   }
   Task<Result<JsonValue>> run(const api::CommandEntry& command, json::object arguments) override {
     ++started;
+    if (&command == &kLast) ending = true;
     if (&command == &kSlow) co_await release.wait();
     if (&command == &kBig) co_return JsonValue(std::string(64 << 10, 'x'));
     if (&command == &kFails) {
@@ -52,8 +54,11 @@ class FakeCommands final : public Commands {
     co_return JsonValue(std::move(arguments));
   }
 
+  bool taking() const override { return !ending; }
+
   async::Event release;
   int started = 0;
+  bool ending = false;
 };
 
 // The other end of a connection.
@@ -162,6 +167,32 @@ class SessionTest : public testing::Test {
   bool hmp_ = false;
   bool pretty_ = false;
 };
+
+TEST_F(SessionTest, BeginsNothingOnceTheEndIsAsked) {
+  run([](SessionTest& test) -> Task<void> {
+    auto peer = co_await test.negotiated();
+    auto other = co_await test.negotiated();
+    const int before = test.commands_.started;
+    co_await peer->send("{'execute': 'last'} {'execute': 'echo'} {'execute': 'echo'}");
+    EXPECT_EQ(co_await peer->next(), R"({"return": {}})");
+    co_await other->send("{'execute': 'echo'} {'exec-oob': 'urgent'}");
+    co_await test.monitor_->drain(1s);
+    EXPECT_EQ(test.commands_.started, before + 1);
+  });
+}
+
+TEST_F(SessionTest, WhoIsRefusedCanReadWhy) {
+  max_clients_ = 1;
+  run([](SessionTest& test) -> Task<void> {
+    auto first = co_await test.negotiated();
+    auto second = test.connect();
+    // It sends before it reads.
+    co_await second->send("{'execute': 'qmp_capabilities'}");
+    (void)co_await async::Loop::current().sleep_for(20ms);
+    co_await second->send("{'execute': 'echo'}");
+    EXPECT_EQ(co_await second->text_until("full\r\n"), "full\r\n");
+  });
+}
 
 TEST_F(SessionTest, NegotiatesFirst) {
   run([](SessionTest& test) -> Task<void> {

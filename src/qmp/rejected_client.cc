@@ -1,24 +1,11 @@
-#include "daemon/rejected_client.h"
+#include "qmp/rejected_client.h"
 
 #include <array>
 #include <utility>
 
-namespace firn::daemon {
+namespace firn::qmp {
 
 using async::Task;
-
-std::optional<uint64_t> RejectionMeter::count(async::TimePoint now) {
-  if (told_ == 0 || now - second_ >= std::chrono::seconds(1)) {
-    second_ = now;
-    told_ = 0;
-  }
-  if (told_ == kMaxPerSecond) {
-    ++untold_;
-    return std::nullopt;
-  }
-  ++told_;
-  return std::exchange(untold_, 0);
-}
 
 Task<void> RejectedClient::run() {
   scope_.spawn(ignore_input());
@@ -43,4 +30,4 @@ Task<void> RejectedClient::ignore_input() {
   gone_.cancel();
 }
 
-}  // namespace firn::daemon
+}  // namespace firn::qmp

@@ -1,10 +1,8 @@
-// RejectedClient: a client that has no access to its monitor. It is told so and closed.
+// RejectedClient: a client that its monitor does not take. It is told why and closed.
 #pragma once
 
 #include <chrono>
-#include <cstdint>
 #include <memory>
-#include <optional>
 #include <string>
 
 #include "async/loop.h"
@@ -12,23 +10,9 @@
 #include "async/socket.h"
 #include "qmp/client.h"
 
-namespace firn::daemon {
+namespace firn::qmp {
 
-// How many rejections are told: somebody without access must not fill a disk by knocking.
-class RejectionMeter final {
- public:
-  static constexpr int kMaxPerSecond = 10;
-
-  // Counts one. Gives how many before it were not to be told, or nothing if it is one of these.
-  std::optional<uint64_t> count(async::TimePoint now);
-
- private:
-  async::TimePoint second_;  // when the present one began
-  int told_ = 0;
-  uint64_t untold_ = 0;
-};
-
-class RejectedClient final : public qmp::Client {
+class RejectedClient final : public Client {
  public:
   // How long a client that stays connected may read what it is told.
   static constexpr auto kPatience = std::chrono::seconds(1);
@@ -52,4 +36,4 @@ class RejectedClient final : public qmp::Client {
   async::TaskScope scope_;
 };
 
-}  // namespace firn::daemon
+}  // namespace firn::qmp
