@@ -45,8 +45,10 @@ Task<std::string> snapshot_blkdev(HmpCaller& caller, const HmpArgs& args) {
 
 // ---- The NBD server ----
 
-// "HOST:PORT", "[V6]:PORT", ":PORT" or "unix:PATH", as nbd-server-start takes it.
-Result<json::object> parse_address(const std::string& text) {
+// "HOST:PORT", "[V6]:PORT" or ":PORT", with or without "tcp:", or "unix:PATH", as nbd-server-start
+// takes it.
+Result<json::object> parse_address(std::string text) {
+  if (text.starts_with("tcp:")) text.erase(0, 4);
   if (text.starts_with("unix:")) {
     if (text.size() == 5) return fail(ErrorKind::kInvalidArgument, "invalid Unix socket address");
     return json::object{{"type", "unix"}, {"data", json::object{{"path", text.substr(5)}}}};
@@ -199,6 +201,16 @@ Task<std::string> info_chardev(HmpCaller& caller, const HmpArgs&) {
   co_return text;
 }
 
+// ---- File descriptors ----
+
+Task<std::string> getfd(HmpCaller& caller, const HmpArgs& args) {
+  co_return co_await caller.call_for_text("getfd", texts(args, {"fdname"}));
+}
+
+Task<std::string> closefd(HmpCaller& caller, const HmpArgs& args) {
+  co_return co_await caller.call_for_text("closefd", texts(args, {"fdname"}));
+}
+
 // ---- The monitor ----
 
 Task<std::string> info_history(HmpCaller& caller, const HmpArgs&) {
@@ -290,6 +302,12 @@ std::span<const HmpCommand> hmp_commands() {
        "id",
        "send a break on a character device",
        chardev_send_break},
+      {"closefd", {{"fdname", kString}}, "name", "close a file descriptor that was sent", closefd},
+      {"getfd",
+       {{"fdname", kString}},
+       "name",
+       "name the file descriptor that came with this line",
+       getfd},
       {"help|?", {{"name", kCommand, true}}, "[cmd]", "show the help"},
       {"info",
        {{"item", kString, true}},

@@ -137,6 +137,9 @@ TEST_F(HmpTest, RunsTheNbdServer) {
   EXPECT_EQ(run("nbd_server_start [::1]:10809"), "");
   EXPECT_EQ(asked(), R"(nbd-server-start {"addr": {"type": "inet", )"
                      R"("data": {"host": "::1", "port": "10809"}}})");
+  EXPECT_EQ(run("nbd_server_start tcp:0:10809"), "");
+  EXPECT_EQ(asked(), R"(nbd-server-start {"addr": {"type": "inet", )"
+                     R"("data": {"host": "0", "port": "10809"}}})");
   EXPECT_EQ(run("nbd_server_start unix:/run/n"), "");
   EXPECT_EQ(asked(), R"(nbd-server-start {"addr": {"type": "unix", "data": {"path": "/run/n"}}})");
   EXPECT_EQ(run("nbd_server_add -w vda disk"), "");
@@ -198,6 +201,13 @@ TEST_F(HmpTest, HandlesCharacterDevices) {
       "query-chardev",
       *parse_json("[{'label': 'c', 'filename': 'pty:/dev/pts/1', 'frontend-open': true}]"));
   EXPECT_EQ(run("info chardev"), "c: filename=pty:/dev/pts/1\n");
+}
+
+TEST_F(HmpTest, NamesDescriptors) {
+  EXPECT_EQ(run("getfd x"), "");
+  EXPECT_EQ(asked(), R"(getfd {"fdname": "x"})");
+  EXPECT_EQ(run("closefd x"), "");
+  EXPECT_EQ(asked(), R"(closefd {"fdname": "x"})");
 }
 
 TEST_F(HmpTest, ShowsTheHistory) {

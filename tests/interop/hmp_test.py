@@ -107,6 +107,25 @@ class HmpTest(firn_test.Case):
                          terminal.wait_for(PROMPT).decode())
 
     @firn_only("the peer has no human monitor")
+    def test_a_line_takes_the_descriptor_that_came_with_it(self):
+        path = self.folder / "hmp.sock"
+        daemon = self.start("--chardev", f"socket,id=h,path={path},server=on,wait=off",
+                            "--monitor", "chardev=h,mode=readline", nbd=False, qmp=False)
+        daemon._wait_for(path)
+        client = socket.socket(socket.AF_UNIX)
+        self.addCleanup(client.close)
+        client.connect(str(path))
+        terminal = Terminal(client.fileno())
+        terminal.wait_for(PROMPT)
+        with open("/dev/null", "rb") as null:
+            socket.send_fds(client, [b"getfd x\n"], [null.fileno()])
+        self.assertEqual("(qemu) ", terminal.wait_for(PROMPT).decode())
+        terminal.send(b"closefd x\n")
+        self.assertEqual("(qemu) ", terminal.wait_for(PROMPT).decode())
+        terminal.send(b"closefd x\n")
+        self.assertIn("File descriptor named 'x' not found", terminal.wait_for(PROMPT).decode())
+
+    @firn_only("the peer has no human monitor")
     def test_every_command_has_help(self):
         daemon = self.start(nbd=False)
 
