@@ -181,6 +181,21 @@ std::vector<std::string> Graph::io_loop_names() const {
   return names;
 }
 
+std::string Graph::io_loop_name(const async::Loop& loop) const {
+  for (const auto& [id, own] : io_loops_) {
+    if (own == &loop) return id;
+  }
+  return "";
+}
+
+Task<Graph::Claim> Graph::claim(std::vector<std::string>) {
+  co_return Claim(co_await changes_.lock());
+}
+
+Task<Graph::Claim> Graph::claim_all() { co_return Claim(co_await changes_.lock()); }
+
+Task<Graph::Reading> Graph::read_nodes() { co_return Reading(co_await changes_.lock()); }
+
 Task<async::Mutex::Guard> Graph::lock_changes() {
   auto guard = co_await changes_.lock();
   co_return std::move(guard);

@@ -58,6 +58,8 @@ class Graph final {
   Result<async::Loop*> add_io_loop(std::string id);
   Task<Result<>> remove_io_loop(std::string id);  // kBusy while a node lives there
   async::Loop* find_io_loop(std::string_view id);
+  // Empty for the default loop.
+  std::string io_loop_name(const async::Loop& loop) const;
   std::vector<std::string> io_loop_names() const;
 
   // Nodes. Errors: QEMU's texts ("Duplicate nodes with node-name='a'", "Invalid node-name: 'a b'").
@@ -104,7 +106,37 @@ class Graph final {
   // this command's turn: behind a snapshot, `device` means the new head.
   Task<Result<>> resize(std::string device, std::string node_name, int64_t size_bytes);
 
-  // One command at a time for all that changes the graph.
+  // The right to change some chains, until it is dropped. Control loop.
+  class [[nodiscard]] Claim {
+   public:
+    Claim() = default;
+
+   private:
+    friend class Graph;
+    explicit Claim(async::Mutex::Guard guard) : guard_(std::move(guard)) {}
+    async::Mutex::Guard guard_;
+  };
+  // Waits for all commands before it that change a chain which one of these nodes or devices
+  // belongs to; unknown names are ignored. First come, first served. What a name means is looked up
+  // again after: it may have gone. Whoever holds a claim awaits no function that claims the same
+  // chain.
+  Task<Claim> claim(std::vector<std::string> names);
+  Task<Claim> claim_all();
+
+  // For those who only look: while it lives, no node is destroyed or moved to another loop. Heads
+  // may pivot, and it waits for no command that waits for a disk. Held briefly.
+  class [[nodiscard]] Reading {
+   public:
+    Reading() = default;
+
+   private:
+    friend class Graph;
+    explicit Reading(async::Mutex::Guard guard) : guard_(std::move(guard)) {}
+    async::Mutex::Guard guard_;
+  };
+  Task<Reading> read_nodes();
+
+  // One command at a time for all that changes the graph: as claim_all().
   Task<async::Mutex::Guard> lock_changes();
 
   // Exports are gone. Flushes and closes everything, parents first, and ends the I/O loops. The

@@ -211,7 +211,15 @@ std::string Node::busy_reason() const {
       return fmt::format("node is used as backing hd of '{}'", edge->parent()->name());
     }
   }
-  return "";
+  return blockers_.empty() ? "" : blockers_.front();
+}
+
+void Node::block(std::string reason) { blockers_.push_back(std::move(reason)); }
+
+void Node::unblock(std::string_view reason) {
+  const auto at = std::ranges::find(blockers_, reason);
+  CHECK(at != blockers_.end());
+  blockers_.erase(at);
 }
 
 }  // namespace firn::block

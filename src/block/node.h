@@ -180,9 +180,13 @@ class Node final {
   Node* unsealed_below = nullptr;
   bool seal_failed = false;  // on the old head: flushes give EIO until an operator resolves it
 
-  // Why the node may not be snapshotted, resized or deleted: "node is used as backing hd of 's1'".
-  // Empty: nothing.
+  // Why the node may not be snapshotted, resized or deleted: "node is used as backing hd of 's1'",
+  // or what blocks it. Empty: nothing.
   std::string busy_reason() const;
+  // Long work keeps others from changing the node: "block device is in use by block job: commit".
+  // Each block() is ended by one unblock() with the same reason.
+  void block(std::string reason);
+  void unblock(std::string_view reason);
 
  private:
   friend class Edge;
@@ -195,6 +199,7 @@ class Node final {
   async::Loop* home_;
   Children children_;
   std::vector<Edge*> parents_;
+  std::vector<std::string> blockers_;
   Mutation* first_mutation_ = nullptr;
   Mutation* last_mutation_ = nullptr;
   size_t mutation_count_ = 0;

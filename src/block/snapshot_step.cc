@@ -220,12 +220,26 @@ std::string SnapshotStep::device_name() const {
   return graph_.find_device(request_.device) != nullptr ? request_.device : std::string();
 }
 
-SnapshotIntent SnapshotStep::intent() const {
-  return {.device = device_name(),
-          .old_node = old_head_->name(),
-          .overlay_node = prepared_->top().name(),
-          .overlay_path = prepared_->path(),
-          .overlay_format = std::string(prepared_->top().driver().name())};
+// The nodes below the overlay are new to the graph and nobody else's, so that they are read here. A
+// node that was open before is the graph's already: only its backing is new.
+void SnapshotStep::add_to(GraphChange& change) const {
+  Node& overlay = prepared_->top();
+  if (request_.overlay_node.empty()) {
+    const Node& file = *overlay.children().file.child();
+    change.added.push_back({.name = overlay.name(),
+                            .format = std::string(overlay.driver().name()),
+                            .path = prepared_->path(),
+                            .protocol = std::string(file.driver().name()),
+                            .file_name = file.name(),
+                            .options = overlay.options(),
+                            .backing_node = old_head_->name(),
+                            .io_thread = graph_.io_loop_name(home())});
+  } else {
+    change.backings.push_back({.overlay = overlay.name(), .backing_node = old_head_->name()});
+  }
+  change.moved.push_back(
+      {.from = old_head_->name(), .to = overlay.name(), .device = device_name()});
+  if (!old_head_->read_only()) change.to_seal.push_back(old_head_->name());
 }
 
 void SnapshotStep::adopt() {

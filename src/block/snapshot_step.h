@@ -29,7 +29,10 @@ class SnapshotStep final {
   Task<Result<>> prepare(const Earlier& earlier);
   Task<void> discard();
 
-  SnapshotIntent intent() const;
+  // Adds this snapshot to what the store is told.
+  void add_to(GraphChange& change) const;
+  const Node& old_head() const { return *old_head_; }
+  const Node& overlay() const { return prepared_->top(); }
   // The overlay has its name from here on, and there is no way back.
   void adopt();
 

@@ -322,9 +322,12 @@ class FailingStore final : public StateStore {
  public:
   std::string fail_at;
   std::vector<std::string> calls;
-  Task<Result<>> record_intents(std::vector<SnapshotIntent>) override { return call("intents"); }
-  Task<Result<>> record_sealed(std::vector<SnapshotIntent>) override { return call("sealed"); }
-  Task<Result<>> forget_intents(std::vector<SnapshotIntent>) override { return call("forget"); }
+  Task<Result<uint64_t>> record_intent(GraphChange) override {
+    CO_TRY(co_await call("intent"));
+    co_return uint64_t{1};
+  }
+  Task<Result<>> record_done(uint64_t, std::vector<std::string>) override { return call("done"); }
+  Task<Result<>> forget_intent(uint64_t) override { return call("forget"); }
 
  private:
   Task<Result<>> call(std::string name) {
@@ -346,18 +349,18 @@ TEST_F(SnapshotTest, TheStoreHearsOfItBeforeAndAfter) {
   ASSERT_TRUE(run(graph_->add_device("vda", "a")));
   ASSERT_TRUE(attach(root_, base_, kWrite));
 
-  store.fail_at = "intents";
+  store.fail_at = "intent";
   EXPECT_EQ(error_of(request("s1")), "the store is full");
   EXPECT_FALSE(exists("s1"));
   EXPECT_EQ(graph_->find_node("s1"), nullptr);
   EXPECT_EQ(head(), base_);
-  EXPECT_EQ(store.calls, (std::vector<std::string>{"intents", "forget"}));
+  EXPECT_EQ(store.calls, (std::vector<std::string>{"intent"}));
 
   store.calls.clear();
-  store.fail_at = "sealed";
+  store.fail_at = "done";
   EXPECT_NE(error_of(request("s1")).find("The snapshot was taken and node 's1' is in use"),
             std::string::npos);
-  EXPECT_EQ(store.calls, (std::vector<std::string>{"intents", "sealed"}));
+  EXPECT_EQ(store.calls, (std::vector<std::string>{"intent", "done"}));
   EXPECT_EQ(head(), graph_->find_node("s1"));
   detach(root_);
   ASSERT_TRUE(run(graph_->close()));  // the store ends with this test

@@ -126,15 +126,20 @@ class Transaction {
 
   // The intents are durable before anything changes.
   Task<Result<>> record() {
-    for (const auto& step : steps_) intents_.push_back(step->intent());
-    auto result = co_await graph_.state().record_intents(intents_);
-    if (!result) co_await roll_back();
-    co_return result;
+    GraphChange change;
+    for (const auto& step : steps_) step->add_to(change);
+    auto intent = co_await graph_.state().record_intent(std::move(change));
+    if (!intent) {
+      co_await undo();
+      co_return base::fail(std::move(intent).error());
+    }
+    intent_ = *intent;
+    co_return Result<>();
   }
 
   // A rollback is durable before what was created goes.
   Task<void> roll_back() {
-    (void)co_await graph_.state().forget_intents(intents_);
+    (void)co_await graph_.state().forget_intent(intent_);
     co_await undo();
   }
 
@@ -174,29 +179,25 @@ class Transaction {
   // What could be sealed is recorded as such, whatever became of the rest.
   Task<Result<>> finish() {
     Result<> first;
-    std::vector<SnapshotIntent> sealed;
-    for (size_t i = 0; i < steps_.size(); ++i) {
-      if (steps_[i]->sealed()) {
-        sealed.push_back(intents_[i]);
-      } else if (first) {
-        first = steps_[i]->sealed();
-      }
+    std::vector<std::string> unsealed;
+    for (const auto& step : steps_) {
+      if (step->sealed()) continue;
+      unsealed.push_back(step->old_head().name());
+      if (first) first = step->sealed();
     }
-    if (!sealed.empty()) {
-      auto recorded = co_await graph_.state().record_sealed(std::move(sealed));
-      if (!recorded && first) {
-        first = base::fail(std::move(recorded).error().with_context(
-            fmt::format("The snapshot was taken and node '{}' is in use, but that could not be "
-                        "recorded",
-                        intents_.front().overlay_node)));
-      }
+    auto recorded = co_await graph_.state().record_done(intent_, std::move(unsealed));
+    if (!recorded && first) {
+      first = base::fail(std::move(recorded).error().with_context(
+          fmt::format("The snapshot was taken and node '{}' is in use, but that could not be "
+                      "recorded",
+                      steps_.front()->overlay().name())));
     }
     co_return first;
   }
 
   Graph& graph_;
   std::vector<std::unique_ptr<SnapshotStep>> steps_;
-  std::vector<SnapshotIntent> intents_;
+  uint64_t intent_ = 0;
 };
 
 }  // namespace

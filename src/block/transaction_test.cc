@@ -41,13 +41,13 @@ class DelayingStore final : public StateStore {
  public:
   async::Loop* late_loop = nullptr;  // null: none
 
-  Task<Result<>> record_intents(std::vector<SnapshotIntent>) override {
+  Task<Result<uint64_t>> record_intent(GraphChange) override {
     stop_ = late_loop == nullptr;
     if (!stop_) scope_.spawn(async::call_on(*late_loop, have_long_turns()));
-    co_return Result<>();
+    co_return uint64_t{1};
   }
-  Task<Result<>> record_sealed(std::vector<SnapshotIntent>) override { return end(); }
-  Task<Result<>> forget_intents(std::vector<SnapshotIntent>) override { return end(); }
+  Task<Result<>> record_done(uint64_t, std::vector<std::string>) override { return end(); }
+  Task<Result<>> forget_intent(uint64_t) override { return end(); }
 
  private:
   Task<Result<>> end() {

@@ -118,25 +118,26 @@ std::unexpected<base::Error> lost() {
 
 }  // namespace
 
-Task<Result<>> SimStateStore::record_intents(std::vector<block::SnapshotIntent> intents) {
+Task<Result<uint64_t>> SimStateStore::record_intent(block::GraphChange change) {
   world_.phase = Phase::kPivoting;
   if (!co_await wait()) co_return lost();
-  for (const block::SnapshotIntent& intent : intents) {
-    world_.chain.push_back({intent.overlay_path, intent.overlay_format, {}, {}});
+  intended_ = change.added.size();
+  for (const block::GraphChange::NewNode& node : change.added) {
+    world_.chain.push_back({node.path, node.format, {}, {}});
   }
   if (!co_await wait()) co_return lost();
   world_.phase = Phase::kSealing;
-  co_return Result<>();
+  co_return uint64_t{1};
 }
 
-Task<Result<>> SimStateStore::record_sealed(std::vector<block::SnapshotIntent>) {
+Task<Result<>> SimStateStore::record_done(uint64_t, std::vector<std::string>) {
   if (!co_await wait()) co_return lost();
   co_return Result<>();
 }
 
-Task<Result<>> SimStateStore::forget_intents(std::vector<block::SnapshotIntent> intents) {
+Task<Result<>> SimStateStore::forget_intent(uint64_t) {
   if (!co_await wait()) co_return lost();
-  for (size_t i = 0; i < intents.size(); ++i) world_.chain.pop_back();
+  for (size_t i = 0; i < intended_; ++i) world_.chain.pop_back();
   if (!co_await wait()) co_return lost();
   co_return Result<>();
 }

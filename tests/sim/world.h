@@ -94,15 +94,17 @@ class SimStateStore final : public block::StateStore {
  public:
   SimStateStore(World& world, async::SimProcess& process) : world_(world), process_(process) {}
 
-  async::Task<base::Result<>> record_intents(std::vector<block::SnapshotIntent> intents) override;
-  async::Task<base::Result<>> record_sealed(std::vector<block::SnapshotIntent> intents) override;
-  async::Task<base::Result<>> forget_intents(std::vector<block::SnapshotIntent> intents) override;
+  async::Task<base::Result<uint64_t>> record_intent(block::GraphChange change) override;
+  async::Task<base::Result<>> record_done(uint64_t intent,
+                                          std::vector<std::string> unsealed) override;
+  async::Task<base::Result<>> forget_intent(uint64_t intent) override;
 
  private:
   // True if the process still lives.
   async::Task<bool> wait();
   World& world_;
   async::SimProcess& process_;
+  size_t intended_ = 0;  // layers of the intent that is open
 };
 
 }  // namespace firn::sim
