@@ -15,6 +15,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "async/file.h"
 #include "async/iovec.h"
@@ -99,6 +100,45 @@ class Driver {
   // Empty: none.
   virtual Task<Result<>> set_backing_name(std::string /*filename*/, std::string /*format*/) {
     co_return base::fail(base::ErrorKind::kUnsupported, "this format has no backing file");
+  }
+
+  // Internal snapshots: states of the disk that the image keeps inside itself. -------------------
+  // The node is writable for all but the listing. One of these runs at a time: who calls them sees
+  // to that (a claim on the chain). Errors leave no snapshot and lose nothing; the texts name
+  // neither device nor snapshot.
+
+  virtual bool supports_snapshots() const { return false; }
+  // In the order of the image's table. No I/O.
+  virtual std::vector<InternalSnapshotFacts> snapshots() const { return {}; }
+
+  // A new one comes in three steps, so that a group can share one instant
+  // (block/internal_snapshot.h does all three for one disk).
+  // 1. Checks what can be checked. From its success on, mutating requests that come wait inside the
+  //    driver and none is in flight. Then follows 2 or snapshot_cancel, soon. Gives for how long it
+  //    has held requests back so far, in nanoseconds.
+  virtual Task<Result<uint64_t>> snapshot_prepare(InternalSnapshotSpec /*spec*/) {
+    co_return base::fail(base::ErrorKind::kUnsupported, "this format has no internal snapshots");
+  }
+  virtual Task<void> snapshot_cancel() { co_return; }
+  // 2. The instant: what is in the disk now is in the snapshot. In memory only; no await. Requests
+  //    go on afterwards, as copies where the snapshot has the data. 3 follows.
+  virtual void snapshot_take() {}
+  // 3. Makes it durable, beside the guest's requests. An error: there is no snapshot, and all that
+  //    was written to the disk is there.
+  virtual Task<Result<InternalSnapshotFacts>> snapshot_store() {
+    co_return base::fail(base::ErrorKind::kUnsupported, "this format has no internal snapshots");
+  }
+
+  // By id (InternalSnapshotFacts). Durable after; the guest's requests go on meanwhile. kNotFound.
+  virtual Task<Result<>> snapshot_delete(std::string /*id*/) {
+    co_return base::fail(base::ErrorKind::kUnsupported, "this format has no internal snapshots");
+  }
+  // The disk's content and size become those of the snapshot, durably; what was there before is
+  // given up, unless other snapshots have it. Precondition: no request is in flight, and none comes
+  // before it returns. What is freed becomes free later, behind the guest's requests.
+  // After kIo it is not known which of the two the image has: close it and open it again.
+  virtual Task<Result<>> snapshot_revert(std::string /*id*/) {
+    co_return base::fail(base::ErrorKind::kUnsupported, "this format has no internal snapshots");
   }
 };
 

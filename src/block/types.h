@@ -83,6 +83,16 @@ struct InternalSnapshotFacts {
   int64_t date_ns = 0;
   int64_t vm_clock_ns = 0;
   std::optional<uint64_t> icount;
+  uint64_t virtual_size_bytes = 0;  // of the disk, then
+};
+
+// What a new internal snapshot is called, and what it says of its time.
+struct InternalSnapshotSpec {
+  std::string name;
+  int64_t date_s = 0;  // since 1970, UTC
+  int64_t date_ns = 0;
+  int64_t vm_clock_ns = 0;
+  std::optional<uint64_t> icount;
 };
 
 // What query commands and `info` say of an image.
