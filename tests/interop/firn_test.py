@@ -351,13 +351,70 @@ class Nbd:
         self.socket.close()
 
 
+class FaultStore:
+    """A folder on a disk that can be slow, fail, hang, and lose power (tests/tools/fault_store).
+
+    `path` is where its files are. Flat: no folders within."""
+
+    def __init__(self, folder, path=None):
+        self.folder = pathlib.Path(folder)
+        self.path = pathlib.Path(path or f"{folder}.mount")
+        self.process = None
+        self.start()
+
+    @staticmethod
+    def is_possible():
+        return os.geteuid() == 0 and os.access("/dev/fuse", os.R_OK | os.W_OK)
+
+    def start(self):
+        self.path.mkdir(exist_ok=True)
+        program = os.environ.get("FIRN_TEST_FAULT_STORE",
+                                 str(ROOT / "build" / "release" / "tests" / "fault_store"))
+        self.process = subprocess.Popen([program, self.folder, self.path], text=True,
+                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        line = self.process.stdout.readline()
+        if line != "ready\n":
+            raise AssertionError(f"fault_store did not start: {line!r}")
+
+    def tell(self, line):
+        self.process.stdin.write(line + "\n")
+        self.process.stdin.flush()
+        answer = self.process.stdout.readline().strip()
+        if not answer.startswith("ok"):
+            raise AssertionError(f"fault_store answers {answer!r} to {line!r}")
+        return answer[3:]
+
+    def cut(self, seed=0):
+        """The power goes, and comes back. Whoever has files open there must have ended."""
+        self.tell(f"cut {seed}")
+        self._unmount()
+        self.start()
+
+    def _unmount(self):
+        self.process.wait()
+        subprocess.run(["umount", "-l", self.path], stderr=subprocess.DEVNULL)
+
+    def close(self):
+        if self.process is None:
+            return
+        self.process.stdin.close()
+        try:
+            self.process.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+        self._unmount()
+        self.process = None
+
+
 class Case(unittest.TestCase):
     """A test with a folder, and daemons that end with it."""
 
     def setUp(self):
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="firn-test-"))
         self._daemons = []
+        self._stores = []
         self.addCleanup(self._remove_folder)
+        self.addCleanup(self._close_stores)
         self.addCleanup(self._kill_daemons)
 
     def _remove_folder(self):
@@ -376,6 +433,18 @@ class Case(unittest.TestCase):
         daemon = Daemon(self.folder, arguments, **keywords)
         self._daemons.append(daemon)
         return daemon
+
+    def fault_store(self, name="store"):
+        """A FaultStore that ends with the test; skips the test where FUSE is not to be had."""
+        if not FaultStore.is_possible():
+            self.skipTest("needs root and /dev/fuse")
+        store = FaultStore(self.folder / name)
+        self._stores.append(store)
+        return store
+
+    def _close_stores(self):
+        for store in self._stores:
+            store.close()
 
     def start_monitor(self, path, folder, options=""):
         """Starts the daemon at `path`, its folder `folder`, with nothing but a monitor on the socket
