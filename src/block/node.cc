@@ -7,6 +7,7 @@
 #include "base/canary.h"
 #include "base/check.h"
 #include "block/aligned.h"
+#include "block/dirty_tracker.h"
 
 namespace firn::block {
 namespace {
@@ -129,6 +130,9 @@ Mutation::~Mutation() {
   (previous_ != nullptr ? previous_->next_ : node_.first_mutation_) = next_;
   (next_ != nullptr ? next_->previous_ : node_.last_mutation_) = previous_;
   --node_.mutation_count_;
+  for (DirtyTracker* tracker = node_.first_tracker_; tracker != nullptr; tracker = tracker->next_) {
+    tracker->map_.mark(offset_, length_);
+  }
   if (!waiters_.empty()) waiters_.wake_all();
 }
 
@@ -170,7 +174,7 @@ Node::Node(std::string name, NodeOptions options, async::Loop& home)
 
 Node::~Node() {
   CHECK(parents_.empty());
-  CHECK(first_mutation_ == nullptr && first_range_ == nullptr);
+  CHECK(first_mutation_ == nullptr && first_range_ == nullptr && first_tracker_ == nullptr);
   driver_.reset();
   children_.file.detach();
   children_.backing.detach();

@@ -17,6 +17,7 @@
 
 namespace firn::block {
 
+class DirtyTracker;
 class Node;
 class Root;
 
@@ -96,7 +97,7 @@ struct Children {
 class Mutation {
  public:
   Mutation(Node& node, uint64_t offset, uint64_t length);
-  ~Mutation();  // wakes whoever waits for it
+  ~Mutation();  // marks what it touched for the node's trackers, and wakes whoever waits for it
   Mutation(const Mutation&) = delete;
   Mutation& operator=(const Mutation&) = delete;
 
@@ -189,6 +190,7 @@ class Node final {
   void unblock(std::string_view reason);
 
  private:
+  friend class DirtyTracker;
   friend class Edge;
   friend class Mutation;
   friend class SerialRange;
@@ -203,6 +205,7 @@ class Node final {
   Mutation* first_mutation_ = nullptr;
   Mutation* last_mutation_ = nullptr;
   size_t mutation_count_ = 0;
+  DirtyTracker* first_tracker_ = nullptr;
   SerialRange* first_range_ = nullptr;
   SerialRange* last_range_ = nullptr;
   uint32_t request_alignment_ = 1;
