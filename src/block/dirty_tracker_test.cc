@@ -3,6 +3,7 @@
 #include <random>
 #include <set>
 
+#include "async/scope.h"
 #include "block/lab.h"
 
 namespace firn::block {
