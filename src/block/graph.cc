@@ -316,22 +316,27 @@ std::vector<Node*> Graph::nodes() const {
 
 // Devices ---------------------------------------------------------------------------------------
 
-Task<Result<Device*>> Graph::add_device(std::string id, std::string node_name) {
-  const auto guard = co_await lock_changes();
+Result<> Graph::check_new_device_id(std::string_view id) const {
   if (!is_identifier(id)) {
-    co_return base::fail(
+    return base::fail(
         base::Error(ErrorKind::kInvalidArgument, "Parameter 'id' expects an identifier")
-            .with_hint("'" + id +
-                       "': names begin with a letter; letters, digits, "
-                       "'-', '.' and '_' may follow"));
+            .with_hint(fmt::format("'{}': names begin with a letter; letters, digits, '-', '.' and "
+                                   "'_' may follow",
+                                   id)));
   }
   if (devices_.contains(id)) {
-    co_return base::fail(ErrorKind::kExists, fmt::format("Device with id '{}' already exists", id));
+    return base::fail(ErrorKind::kExists, fmt::format("Device with id '{}' already exists", id));
   }
   if (by_name_.contains(id)) {
-    co_return base::fail(ErrorKind::kExists,
-                         fmt::format("Device name '{}' conflicts with an existing node name", id));
+    return base::fail(ErrorKind::kExists,
+                      fmt::format("Device name '{}' conflicts with an existing node name", id));
   }
+  return {};
+}
+
+Task<Result<Device*>> Graph::add_device(std::string id, std::string node_name) {
+  const auto guard = co_await lock_changes();
+  CO_TRY(check_new_device_id(id));
   Node* node = find_node(node_name);
   if (node == nullptr) {
     co_return base::fail(
@@ -339,10 +344,14 @@ Task<Result<Device*>> Graph::add_device(std::string id, std::string node_name) {
                     fmt::format("Cannot find device='{}' nor node-name='{}'", "", node_name))
             .with_data("device", node_name));
   }
+  co_return co_await add_device_claimed(std::move(id), *node);
+}
+
+Task<Result<Device*>> Graph::add_device_claimed(std::string id, Node& node) {
   auto device = std::make_unique<Device>(id);
-  device->home = &node->home();
+  device->home = &node.home();
   CO_TRY(co_await async::call_on(
-      node->home(), attach_root(device->root, *node, permission::kNone, permission::kAll)));
+      node.home(), attach_root(device->root, node, permission::kNone, permission::kAll)));
   Device* added = device.get();
   devices_.emplace(std::move(id), std::move(device));
   co_return added;

@@ -76,11 +76,16 @@ class Graph final {
   // Takes over the nodes of `tree` (its top as one that was added by itself) if their names are
   // free; else leaves it to the caller. For those who hold lock_changes().
   Result<> adopt(OpenedTree& tree);
+  // `node` belongs to the user from now on, as if it had been added by itself.
+  void keep(const Node& node) { added_.insert(&node); }
   // kExists if a node or a device has that name; kInvalidArgument if nothing may.
   Result<> check_new_node_name(std::string_view name) const;
 
   // Devices.
   Task<Result<Device*>> add_device(std::string id, std::string node_name);
+  // For those who hold a claim: whether a device may be called so, and the device itself.
+  Result<> check_new_device_id(std::string_view id) const;
+  Task<Result<Device*>> add_device_claimed(std::string id, Node& node);
   Task<Result<>> remove_device(std::string id);
   Device* find_device(std::string_view id) const;
   std::vector<Device*> devices() const;
@@ -101,10 +106,12 @@ class Graph final {
   // For those who hold lock_changes().
   Task<Result<>> move_to_loop_locked(Node& node, async::Loop& loop);
 
-  // Live: exports and devices are told. Refused: shrinking below a writer, what a format can't, and
-  // sizes that nodes above rely on. `device` and `node_name` as for find_head, looked up when it is
-  // this command's turn: behind a snapshot, `device` means the new head.
-  Task<Result<>> resize(std::string device, std::string node_name, int64_t size_bytes);
+  // Live: exports and devices are told. Refused: what a format can't, sizes that nodes above rely
+  // on, and shrinking unless `may_shrink` gives the data beyond the new end up; that holds guests
+  // back until their requests in flight are done. `device` and `node_name` as for find_head, looked
+  // up when it is this command's turn: behind a snapshot, `device` means the new head.
+  Task<Result<>> resize(std::string device, std::string node_name, int64_t size_bytes,
+                        bool may_shrink = false);
 
   // The right to change some chains, until it is dropped. Control loop.
   class [[nodiscard]] Claim {

@@ -209,11 +209,15 @@ TEST_F(GraphTest, ResizesLiveAndTellsTheUsers) {
   EXPECT_EQ(read(root, 4096, 4096), std::string(4096, '\0'));
   const auto shrunk = run(graph_->resize("", "a", 1024));
   ASSERT_FALSE(shrunk);
-  EXPECT_EQ(shrunk.error().text(), "Node 'a' can't shrink while the test may write to it");
-  detach(root);
-  ASSERT_TRUE(attach(root, a, kRead));
-  ASSERT_TRUE(run(graph_->resize("", "a", 1024)));
+  EXPECT_EQ(shrunk.error().text(),
+            "Node 'a' has 8192 bytes: with 1024, the data beyond would be lost");
+  EXPECT_EQ(shrunk.error().hint(), "to give it up, say so: 'shrink': true");
+  EXPECT_EQ(root.size_bytes(), 8192u);
+  ASSERT_TRUE(run(graph_->resize("", "a", 1024, true)));
+  EXPECT_EQ(told, 2);
   EXPECT_EQ(root.size_bytes(), 1024u);
+  EXPECT_EQ(write(root, 512, 1024, 'w').error().kind(), base::ErrorKind::kNoSpace);
+  EXPECT_EQ(read(root, 0, 1024), std::string(1024, 'x'));
   detach(root);
 }
 

@@ -233,7 +233,8 @@ Task<Result<>> PreparedOverlay::make_file() {
 // The protocol node, with the old head's cache options, locked for writing.
 Task<Result<>> PreparedOverlay::open_file() {
   opening_ = true;
-  NodeOptions options = inherited_options(plan_.below.options(), EdgeRole::kFile);
+  NodeOptions options =
+      inherited_options(plan_.options ? *plan_.options : plan_.below.options(), EdgeRole::kFile);
   options.read_only = false;
   options.auto_read_only = false;
   options.force_share = false;
@@ -266,8 +267,12 @@ Task<Result<>> PreparedOverlay::open_image() {
   NodeSpec spec;
   spec.driver = plan_.format;
   spec.node_name = plan_.node_name;
-  spec.options = plan_.below.options();
-  spec.options.read_only = plan_.below.read_only();
+  if (plan_.options) {
+    spec.options = *plan_.options;
+  } else {
+    spec.options = plan_.below.options();
+    spec.options.read_only = plan_.below.read_only();
+  }
   spec.options.auto_read_only = false;
   spec.options.force_share = false;
   spec.file.emplace(file_);
@@ -315,7 +320,7 @@ Task<Result<>> PreparedOverlay::check_existing_image() {
 }
 
 Task<Result<>> PreparedOverlay::take_permissions() {
-  const PermissionSet users = cumulative_permissions(plan_.below);
+  const PermissionSet users = plan_.users ? *plan_.users : cumulative_permissions(plan_.below);
   user_.attach(tree_.top, users.used, users.shared);
   co_return update_permissions(*tree_.top);
 }

@@ -4,10 +4,12 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "block/permissions.h"
 #include "block/registry.h"
 #include "block/snapshot.h"
 
@@ -27,6 +29,9 @@ struct OverlayPlan {
   std::string node_name;  // empty: made up
   SnapshotMode mode = SnapshotMode::kAbsolutePaths;
   Graph::CreateOptions create_options;
+  // What the overlay is opened with, and what its users will do; not set: as `below`.
+  std::optional<NodeOptions> options;
+  std::optional<PermissionSet> users;
   bool may_exist = false;  // false: a file that is there is somebody's of this very moment
   std::vector<FileInUse> files_in_use;  // where it may exist: all that are open here
 };

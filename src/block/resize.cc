@@ -1,9 +1,10 @@
 // Graph::resize: a size changes while clients are at work.
 #include <fmt/format.h>
 
-#include <algorithm>
+#include <chrono>
 
 #include "block/graph.h"
+#include "block/pause.h"
 #include "block/permissions.h"
 
 namespace firn::block {
@@ -12,32 +13,8 @@ using base::ErrorKind;
 
 namespace {
 
-// Every root that sees the size of `node`: its own, and those of transparent nodes above.
-void collect_roots(const Node& node, std::vector<Root*>& roots) {
-  for (const Edge* edge : node.parents()) {
-    if (edge->root() != nullptr) {
-      roots.push_back(edge->root());
-    } else if (edge->role() == EdgeRole::kFile && edge->parent()->is_transparent()) {
-      collect_roots(*edge->parent(), roots);
-    }
-  }
-}
-
-Task<Result<>> shrink(Node& node, const std::vector<Root*>& roots, uint64_t size_bytes) {
-  for (Root* root : roots) {
-    if ((root->edge().used() & permission::kWrite) == 0) continue;
-    co_return base::fail(
-        base::Error(ErrorKind::kBusy, fmt::format("Node '{}' can't shrink while {} may write to it",
-                                                  node.name(), root->edge().parent_text()))
-            .with_hint("remove the writable export first"));
-  }
-  // What a reader has in flight was checked against the old size.
-  for (Root* root : roots) root->gate().close();
-  for (Root* root : roots) co_await root->drain();
-  auto result = co_await node.driver().resize(size_bytes);
-  for (Root* root : roots) root->gate().open();
-  co_return result;
-}
+// How long guests wait for the requests of before a shrinking.
+constexpr auto kDrainPatience = std::chrono::seconds(5);
 
 // The greatest size that QEMU gives a node: what fits a signed offset, in whole GiB.
 Result<> check_size(uint64_t size_bytes) {
@@ -47,8 +24,25 @@ Result<> check_size(uint64_t size_bytes) {
                     fmt::format("offset({}) exceeds maximum({})", size_bytes, kMaxSizeBytes));
 }
 
+// Requests in flight were checked against the old size.
+Task<Result<>> shrink(Node& node, uint64_t size_bytes) {
+  Pause pause(node);
+  CO_TRY(co_await pause.begin(kDrainPatience));
+  co_return co_await node.driver().resize(size_bytes);
+}
+
+Result<> check_shrinks(const Node& node, uint64_t size_bytes) {
+  const uint64_t before = node.driver().size_bytes();
+  if (size_bytes >= before) return {};
+  return base::fail(
+      base::Error(ErrorKind::kInvalidArgument,
+                  fmt::format("Node '{}' has {} bytes: with {}, the data beyond would be lost",
+                              node.name(), before, size_bytes))
+          .with_hint("to give it up, say so: 'shrink': true"));
+}
+
 // On the node's home loop.
-Task<Result<>> resize_node(Node& node, uint64_t size_bytes) {
+Task<Result<>> resize_node(Node& node, uint64_t size_bytes, bool may_shrink) {
   if (const std::string reason = node.busy_reason(); !reason.empty()) {
     co_return base::fail(ErrorKind::kBusy,
                          fmt::format("Node '{}' is busy: {}", node.name(), reason));
@@ -61,17 +55,13 @@ Task<Result<>> resize_node(Node& node, uint64_t size_bytes) {
   resizer.attach(&node, permission::kResize, permission::kAll);
   auto result = update_permissions(node);
   if (result) result = check_size(size_bytes);
+  if (result && !may_shrink) result = check_shrinks(node, size_bytes);
   if (result) {
-    std::vector<Root*> roots;
-    collect_roots(node, roots);
     const uint64_t before = node.driver().size_bytes();
-    result = size_bytes < before ? co_await shrink(node, roots, size_bytes)
+    result = size_bytes < before ? co_await shrink(node, size_bytes)
                                  : co_await node.driver().resize(size_bytes);
-    // Some may have gone or come while the driver was at work.
-    roots.clear();
-    collect_roots(node, roots);
     if (node.driver().size_bytes() != before) {
-      for (Root* root : roots) root->notify_resize();
+      for (Root* root : roots_of(node)) root->notify_resize();
     }
   }
   resizer.detach();
@@ -81,14 +71,15 @@ Task<Result<>> resize_node(Node& node, uint64_t size_bytes) {
 
 }  // namespace
 
-Task<Result<>> Graph::resize(std::string device, std::string node_name, int64_t size_bytes) {
+Task<Result<>> Graph::resize(std::string device, std::string node_name, int64_t size_bytes,
+                             bool may_shrink) {
   const auto guard = co_await lock_changes();
   Node* node = CO_TRY(co_await find_head(std::move(device), std::move(node_name)));
   if (size_bytes < 0) {
     co_return base::fail(ErrorKind::kInvalidArgument, "Parameter 'size' expects a >0 size");
   }
-  co_return co_await async::call_on(node->home(),
-                                    resize_node(*node, static_cast<uint64_t>(size_bytes)));
+  co_return co_await async::call_on(
+      node->home(), resize_node(*node, static_cast<uint64_t>(size_bytes), may_shrink));
 }
 
 }  // namespace firn::block

@@ -219,4 +219,24 @@ Task<void> Root::drain() {
   while (in_flight_ != 0) co_await drained_.wait();
 }
 
+Task<bool> Root::drain_until(async::TimePoint deadline) {
+  struct Expiry final : async::Timer {
+    async::WaitList* waiting = nullptr;
+    bool expired = false;
+  };
+  Expiry expiry;
+  expiry.deadline = deadline;
+  expiry.waiting = &drained_;
+  expiry.fire = [](async::Timer& timer) {
+    auto& self = static_cast<Expiry&>(timer);
+    self.expired = true;
+    self.waiting->wake_all();
+  };
+  async::Loop& loop = async::Loop::current();
+  if (in_flight_ != 0) loop.arm(expiry);
+  while (in_flight_ != 0 && !expiry.expired) co_await drained_.wait();
+  loop.disarm(expiry);
+  co_return in_flight_ == 0;
+}
+
 }  // namespace firn::block

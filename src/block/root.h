@@ -65,6 +65,8 @@ class Root final {
   // Requests admitted through this root and not complete, reads included.
   size_t in_flight() const { return in_flight_; }
   Task<void> drain();  // until in_flight() is 0; close the gate first
+  // The same, but not beyond `deadline`: false if some are in flight still.
+  Task<bool> drain_until(async::TimePoint deadline);
 
   // Called on the home loop when the head's size has changed.
   void set_on_resize(std::move_only_function<void()> callback) { on_resize_ = std::move(callback); }

@@ -70,19 +70,19 @@ SnapshotStep::Pivoted pivot(Node& old_head, PreparedOverlay& prepared, Node& ove
           .in_flight = old_head.mutation_count()};
 }
 
-Task<Result<>> seal_steps(Node& old_head) {
-  co_await old_head.wait_for_mutations();
+Task<Result<>> seal_steps(Node& node) {
+  co_await node.wait_for_mutations();
   if (!base::canaries.seal_without_flush) {
-    CO_TRY(co_await old_head.flush());
+    CO_TRY(co_await node.flush());
     // A guest's flush may have taken the one report of a lost write-back.
-    if (old_head.flush_failed) {
+    if (node.flush_failed) {
       co_return base::fail(ErrorKind::kIo, "a flush of it failed meanwhile");
     }
-    CO_TRY(co_await old_head.driver().set_read_only(true));
+    CO_TRY(co_await node.driver().set_read_only(true));
   }
-  old_head.set_read_only_mark(true);
-  auto locks = update_permissions(old_head);
-  if (!locks) old_head.set_read_only_mark(false);
+  node.set_read_only_mark(true);
+  auto locks = update_permissions(node);
+  if (!locks) node.set_read_only_mark(false);
   co_return locks;
 }
 
@@ -91,12 +91,11 @@ Task<Result<>> seal_head(Node& old_head, Node& overlay) {
     (void)update_permissions(old_head);  // nobody may write to it any more; who did before, may
     co_return Result<>();
   }
-  auto result = co_await seal_steps(old_head);
+  auto result = co_await seal_node(old_head);
   if (result) {
     overlay.unsealed_below = nullptr;
     co_return result;
   }
-  old_head.seal_failed = true;
   co_return base::fail(
       base::Error(ErrorKind::kIo,
                   fmt::format("The snapshot was taken and node '{}' is in use, but node '{}' below "
@@ -114,7 +113,58 @@ Task<void> discard_overlay(PreparedOverlay& overlay) { co_await overlay.discard(
 
 }  // namespace
 
+Task<Result<>> seal_node(Node& node) {
+  auto result = co_await seal_steps(node);
+  if (!result) node.seal_failed = true;
+  co_return result;
+}
+
 // On the control loop. --------------------------------------------------------------------------
+
+Task<OverlayPlan> make_overlay_plan(Graph& graph, const SnapshotRequest& request, Node& below) {
+  OverlayPlan plan{.registry = graph.registry(),
+                   .below = below,
+                   .path = request.overlay_path,
+                   .format = request.format,
+                   .node_name = request.overlay_node_name,
+                   .mode = request.mode,
+                   .create_options = request.overlay_options,
+                   .files_in_use = {}};
+  if (const auto defaults = graph.overlay_defaults.find(request.format);
+      defaults != graph.overlay_defaults.end()) {
+    for (const auto& option : defaults->second) {
+      const bool given = std::ranges::any_of(
+          request.overlay_options, [&](const auto& own) { return own.first == option.first; });
+      if (!given) plan.create_options.push_back(option);
+    }
+  }
+  // A file that does not exist is in nobody's use, and if one appears it is refused: a long
+  // chain is not asked file by file for nothing.
+  auto& files = async::Loop::current().files();
+  const std::string path = plain_path(request.overlay_path);
+  plan.may_exist = (co_await files.stat(path)).has_value();
+  if (!plan.may_exist) co_return std::move(plan);
+  for (Node* node : graph.nodes()) {
+    auto stat = co_await async::call_on(node->home(), identity_of(*node));
+    if (stat) plan.files_in_use.push_back({node->name(), *stat});
+  }
+  co_return std::move(plan);
+}
+
+// The nodes below the overlay are new to the graph and nobody else's, so that they are read here.
+GraphChange::NewNode describe_new_node(const Graph& graph, PreparedOverlay& overlay,
+                                       const Node& below) {
+  const Node& top = overlay.top();
+  const Node& file = *top.children().file.child();
+  return {.name = top.name(),
+          .format = std::string(top.driver().name()),
+          .path = overlay.path(),
+          .protocol = std::string(file.driver().name()),
+          .file_name = file.name(),
+          .options = top.options(),
+          .backing_node = below.name(),
+          .io_thread = graph.io_loop_name(top.home())};
+}
 
 SnapshotStep::SnapshotStep(Graph& graph, SnapshotRequest request)
     : graph_(graph), request_(std::move(request)), begun_(async::Loop::current().now()) {}
@@ -127,7 +177,7 @@ Task<Result<>> SnapshotStep::prepare(const Earlier& earlier) {
   CO_TRY(co_await async::call_on(old_head_->home(), ready_head(*old_head_)));
   if (!request_.overlay_node.empty()) co_return co_await prepare_node(earlier);
   CO_TRY(check_overlay_name(earlier));
-  OverlayPlan plan = co_await make_plan();
+  OverlayPlan plan = co_await make_overlay_plan(graph_, request_, *old_head_);
   prepared_ =
       CO_TRY(co_await async::call_on(old_head_->home(), PreparedOverlay::prepare(std::move(plan))));
   co_return Result<>();
@@ -179,36 +229,6 @@ Result<> SnapshotStep::check_overlay_name(const Earlier& earlier) const {
   return {};
 }
 
-Task<OverlayPlan> SnapshotStep::make_plan() {
-  OverlayPlan plan{.registry = graph_.registry(),
-                   .below = *old_head_,
-                   .path = request_.overlay_path,
-                   .format = request_.format,
-                   .node_name = request_.overlay_node_name,
-                   .mode = request_.mode,
-                   .create_options = request_.overlay_options,
-                   .files_in_use = {}};
-  if (const auto defaults = graph_.overlay_defaults.find(request_.format);
-      defaults != graph_.overlay_defaults.end()) {
-    for (const auto& option : defaults->second) {
-      const bool given = std::ranges::any_of(
-          request_.overlay_options, [&](const auto& own) { return own.first == option.first; });
-      if (!given) plan.create_options.push_back(option);
-    }
-  }
-  // A file that does not exist is in nobody's use, and if one appears it is refused: a long
-  // chain is not asked file by file for nothing.
-  auto& files = async::Loop::current().files();
-  const std::string path = plain_path(request_.overlay_path);
-  plan.may_exist = (co_await files.stat(path)).has_value();
-  if (!plan.may_exist) co_return std::move(plan);
-  for (Node* node : graph_.nodes()) {
-    auto stat = co_await async::call_on(node->home(), identity_of(*node));
-    if (stat) plan.files_in_use.push_back({node->name(), *stat});
-  }
-  co_return std::move(plan);
-}
-
 Task<void> SnapshotStep::discard() {
   if (prepared_ == nullptr) co_return;
   co_await async::call_on(home(), discard_overlay(*prepared_));
@@ -220,20 +240,11 @@ std::string SnapshotStep::device_name() const {
   return graph_.find_device(request_.device) != nullptr ? request_.device : std::string();
 }
 
-// The nodes below the overlay are new to the graph and nobody else's, so that they are read here. A
-// node that was open before is the graph's already: only its backing is new.
+// A node that was open before is the graph's already: only its backing is new.
 void SnapshotStep::add_to(GraphChange& change) const {
   Node& overlay = prepared_->top();
   if (request_.overlay_node.empty()) {
-    const Node& file = *overlay.children().file.child();
-    change.added.push_back({.name = overlay.name(),
-                            .format = std::string(overlay.driver().name()),
-                            .path = prepared_->path(),
-                            .protocol = std::string(file.driver().name()),
-                            .file_name = file.name(),
-                            .options = overlay.options(),
-                            .backing_node = old_head_->name(),
-                            .io_thread = graph_.io_loop_name(home())});
+    change.added.push_back(describe_new_node(graph_, *prepared_, *old_head_));
   } else {
     change.backings.push_back({.overlay = overlay.name(), .backing_node = old_head_->name()});
   }

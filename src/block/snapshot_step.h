@@ -13,6 +13,16 @@
 
 namespace firn::block {
 
+// How to make an overlay over `below` as `request` says, with the graph's defaults. Claimed, on the
+// control loop.
+Task<OverlayPlan> make_overlay_plan(Graph& graph, const SnapshotRequest& request, Node& below);
+// How the state is told of a prepared overlay over `below`, a new node.
+GraphChange::NewNode describe_new_node(const Graph& graph, PreparedOverlay& overlay,
+                                       const Node& below);
+// Home loop. Makes `node`, which admits no request any more, durable and read-only, and gives up
+// its writer's locks. After an error the node is marked: Node::seal_failed.
+Task<Result<>> seal_node(Node& node);
+
 class SnapshotStep final {
  public:
   struct Pivoted {
@@ -55,7 +65,6 @@ class SnapshotStep final {
   Task<Result<>> prepare_node(const Earlier& earlier);
   Result<> check_not_taken(const Earlier& earlier) const;
   Result<> check_overlay_name(const Earlier& earlier) const;
-  Task<OverlayPlan> make_plan();
   std::string device_name() const;
 
   Graph& graph_;

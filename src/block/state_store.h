@@ -45,7 +45,13 @@ struct GraphChange {
     std::string overlay;
     std::string backing_node;  // empty: none
   };
+  // A device that begins, with its head.
+  struct NewDevice {
+    std::string id;
+    std::string node;
+  };
   std::vector<NewNode> added;
+  std::vector<NewDevice> devices;
   std::vector<MovedUsers> moved;
   std::vector<NewBacking> backings;
   std::vector<std::string> to_seal;  // become read-only and durable

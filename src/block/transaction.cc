@@ -90,7 +90,6 @@ class Transaction {
   explicit Transaction(Graph& graph) : graph_(graph) {}
 
   Task<Result<std::vector<SnapshotReport>>> run(std::vector<TransactionAction> actions) {
-    const auto guard = co_await graph_.lock_changes();
     for (TransactionAction& action : actions) {
       auto prepared = co_await prepare(std::move(action));
       if (!prepared) {
@@ -204,6 +203,12 @@ class Transaction {
 
 Task<Result<std::vector<SnapshotReport>>> run_transaction(Graph& graph,
                                                           std::vector<TransactionAction> actions) {
+  const auto guard = co_await graph.lock_changes();
+  co_return co_await run_transaction_claimed(graph, std::move(actions));
+}
+
+Task<Result<std::vector<SnapshotReport>>> run_transaction_claimed(
+    Graph& graph, std::vector<TransactionAction> actions) {
   Transaction transaction(graph);
   co_return co_await transaction.run(std::move(actions));
 }

@@ -26,4 +26,8 @@ using TransactionAction = std::variant<SnapshotRequest, AbortAction>;
 Task<Result<std::vector<SnapshotReport>>> run_transaction(Graph& graph,
                                                           std::vector<TransactionAction> actions);
 
+// The same for those who hold a claim on all that the actions name.
+Task<Result<std::vector<SnapshotReport>>> run_transaction_claimed(
+    Graph& graph, std::vector<TransactionAction> actions);
+
 }  // namespace firn::block
