@@ -25,10 +25,11 @@ ARROWS = {
     "chardev": ["async", "base"],
     "block": ["async", "base"],
     "drivers/*": ["block", "async", "base"],
+    "state": ["block", "async", "base"],
     "exports/*": ["block", "async", "base"],
     "jobs": ["block", "async", "base"],
-    "daemon": ["api", "qmp", "chardev", "drivers/*", "exports/*", "jobs", "block", "async", "base"],
-    "cli": ["drivers/*", "exports/*", "jobs", "block", "async", "base"],
+    "daemon": ["api", "qmp", "chardev", "drivers/*", "exports/*", "jobs", "state", "block", "async", "base"],
+    "cli": ["drivers/*", "exports/*", "jobs", "state", "block", "async", "base"],
 }
 
 MAX_SOURCE_LINES = 800

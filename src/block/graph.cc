@@ -205,6 +205,10 @@ Task<async::Mutex::Guard> Graph::lock_changes() {
 
 Result<> Graph::check_new_node_name(std::string_view name) const {
   TRY(check_node_name(name));
+  return check_node_name_is_free(name);
+}
+
+Result<> Graph::check_node_name_is_free(std::string_view name) const {
   if (devices_.contains(name)) {
     return base::fail(ErrorKind::kExists,
                       fmt::format("node-name={} is conflicting with a device id", name));
@@ -217,7 +221,11 @@ Result<> Graph::check_new_node_name(std::string_view name) const {
 
 // Looks names up, checks new ones, and finds the loop on which all that is named lives.
 Result<> Graph::resolve_children(NodeSpec& spec, async::Loop*& home) const {
-  if (!spec.node_name.empty()) TRY(check_new_node_name(spec.node_name));
+  if (spec.has_made_up_name) {
+    TRY(check_node_name_is_free(spec.node_name));
+  } else if (!spec.node_name.empty()) {
+    TRY(check_new_node_name(spec.node_name));
+  }
   for (std::optional<ChildSpec>* child : {&spec.file, &spec.backing}) {
     if (!child->has_value()) continue;
     if (const auto* name = std::get_if<std::string>(&**child)) {
@@ -242,7 +250,18 @@ Result<> Graph::resolve_children(NodeSpec& spec, async::Loop*& home) const {
 
 Task<Result<Node*>> Graph::add_node(NodeSpec spec) {
   const auto guard = co_await lock_changes();
-  async::Loop* home = io_loop_;
+  co_return co_await open_node(std::move(spec), *io_loop_);
+}
+
+Task<Result<Node*>> Graph::restore_node(NodeSpec spec, async::Loop& home, bool added) {
+  const auto guard = co_await lock_changes();
+  Node* node = CO_TRY(co_await open_node(std::move(spec), home));
+  if (!added) added_.erase(node);
+  co_return node;
+}
+
+Task<Result<Node*>> Graph::open_node(NodeSpec spec, async::Loop& default_home) {
+  async::Loop* home = &default_home;
   CO_TRY(resolve_children(spec, home));
   OpenedTree tree = CO_TRY(co_await async::call_on(*home, open_tree(registry_, std::move(spec))));
   auto adopted = adopt(tree);

@@ -67,6 +67,12 @@ class Graph final {
   // close with the last that uses them. It lives where the nodes that it names live, else on the
   // default loop.
   Task<Result<Node*>> add_node(NodeSpec spec);
+  // Brings a node back that an earlier life of the daemon had: its name may be a made-up one, and
+  // it lives on `home` unless it names nodes that live elsewhere. `added`: it belongs to a user;
+  // else it closes with the last that uses it.
+  Task<Result<Node*>> restore_node(NodeSpec spec, async::Loop& home, bool added);
+  // True if a user added the node, and not the opening of another.
+  bool is_added(const Node& node) const { return added_.contains(&node); }
   // Closes the node and what only it used; kBusy while it has users, or was not added by itself.
   Task<Result<>> remove_node(std::string name);
   Node* find_node(std::string_view name) const;
@@ -154,6 +160,8 @@ class Graph final {
   Graph(async::Runtime& runtime, Registry registry, StateStore& state, async::Loop& io_loop);
 
   void forget(const std::vector<Node*>& closed);
+  Task<Result<Node*>> open_node(NodeSpec spec, async::Loop& default_home);
+  Result<> check_node_name_is_free(std::string_view name) const;
   Result<> resolve_children(NodeSpec& spec, async::Loop*& home) const;
   Task<Result<>> close_with_orphans(Node& node);
 

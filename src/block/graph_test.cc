@@ -45,6 +45,33 @@ TEST_F(GraphTest, RefusesBadNamesAndTakenOnes) {
   EXPECT_EQ(graph_->nodes().size(), 2u);
 }
 
+TEST_F(GraphTest, RestoresNodesByTheirMadeUpNames) {
+  make_file("a.raw", 4096);
+  NodeSpec file = std::move(*file_spec(path("a.raw")));
+  file.node_name = "#block123456";
+  file.has_made_up_name = true;
+  file.definition = "{}";
+  Node* restored = *run(graph_->restore_node(std::move(file), graph_->default_io_loop(), false));
+  EXPECT_EQ(restored->name(), "#block123456");
+  EXPECT_EQ(restored->definition(), "{}");
+  EXPECT_FALSE(graph_->is_added(*restored));
+  EXPECT_EQ(make_node_name(), "#block123457");  // not that one again
+
+  NodeSpec top;
+  top.driver = "raw";
+  top.node_name = "a";
+  top.file.emplace(std::string("#block123456"));
+  Node* a = *run(graph_->restore_node(std::move(top), graph_->default_io_loop(), true));
+  EXPECT_TRUE(graph_->is_added(*a));
+
+  NodeSpec again = std::move(*file_spec(path("a.raw")));
+  again.node_name = "#block123456";
+  again.has_made_up_name = true;
+  EXPECT_FALSE(run(graph_->restore_node(std::move(again), graph_->default_io_loop(), false)));
+  EXPECT_EQ(remove_error("a"), "no error");  // with its file, which nobody added
+  EXPECT_TRUE(graph_->nodes().empty());
+}
+
 TEST_F(GraphTest, AnInnerNameIsCheckedToo) {
   make_file("a.raw", 4096);
   NodeSpec outer = spec("a", "raw", path("a.raw"));

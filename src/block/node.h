@@ -160,6 +160,10 @@ class Node final {
   const std::vector<Edge*>& parents() const { return parents_; }
 
   const NodeOptions& options() const { return options_; }
+  // What NodeSpec::definition said when the node was opened, or at its last reopening. Empty for a
+  // node that nobody defined: the backing image that a header names, an overlay's file.
+  const std::string& definition() const { return definition_; }
+  void set_definition(std::string definition) { definition_ = std::move(definition); }
   bool read_only() const { return read_only_; }
   void set_read_only_mark(bool read_only) { read_only_ = read_only; }
   void set_home(async::Loop& home) { home_ = &home; }
@@ -196,6 +200,7 @@ class Node final {
   friend class SerialRange;
   std::string name_;
   NodeOptions options_;
+  std::string definition_;
   bool read_only_;
   bool transparent_ = false;
   async::Loop* home_;

@@ -68,7 +68,11 @@ class Opener {
                            fmt::format("Unknown driver '{}'", spec.driver));
     }
     if (!spec.node_name.empty()) {
-      CO_TRY(check_node_name(spec.node_name));
+      if (spec.has_made_up_name) {
+        reserve_node_name(spec.node_name);
+      } else {
+        CO_TRY(check_node_name(spec.node_name));
+      }
       if (!names_.insert(spec.node_name).second) {
         co_return base::fail(ErrorKind::kExists,
                              fmt::format("Duplicate nodes with node-name='{}'", spec.node_name));
@@ -88,6 +92,7 @@ class Opener {
                                spec.options, async::Loop::current()));
     Node* const node = pending.node.get();
     node->set_transparent(entry->is_transparent);
+    node->set_definition(std::move(spec.definition));
     if (spec.file.has_value()) {
       CO_TRY(co_await attach_child(node->children().file, std::move(*spec.file), files_above));
       const bool file_read_only = node->children().file.child()->read_only();

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <atomic>
+#include <charconv>
 
 namespace firn::block {
 
@@ -40,9 +41,27 @@ std::vector<std::string> Registry::names() const {
   return names;
 }
 
+namespace {
+
+constexpr std::string_view kMadeUp = "#block";
+std::atomic<uint64_t> next_made_up{0};
+
+}  // namespace
+
 std::string make_node_name() {
-  static std::atomic<uint64_t> next{0};
-  return fmt::format("#block{}", next.fetch_add(1, std::memory_order_relaxed));
+  return fmt::format("{}{}", kMadeUp, next_made_up.fetch_add(1, std::memory_order_relaxed));
+}
+
+void reserve_node_name(std::string_view name) {
+  if (!name.starts_with(kMadeUp)) return;
+  name.remove_prefix(kMadeUp.size());
+  uint64_t number = 0;
+  const auto [end, error] = std::from_chars(name.data(), name.data() + name.size(), number);
+  if (error != std::errc() || end != name.data() + name.size()) return;
+  uint64_t next = next_made_up.load(std::memory_order_relaxed);
+  while (next <= number &&
+         !next_made_up.compare_exchange_weak(next, number + 1, std::memory_order_relaxed)) {
+  }
 }
 
 bool is_identifier(std::string_view name) {

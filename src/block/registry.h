@@ -31,6 +31,10 @@ struct NodeSpec {
   std::string node_name;  // empty: one is made up ("#block12")
   NodeOptions options;
   std::unique_ptr<DriverOptions> driver_options;  // null: defaults
+  // The same as text, for whoever gave them: kept with the node, see Node::definition().
+  std::string definition;
+  // `node_name` is one that was made up in an earlier life of the node; it is not made up again.
+  bool has_made_up_name = false;
   std::optional<ChildSpec> file;
   // Not set: as the image's header says. Set to no value (an empty unique_ptr): none.
   std::optional<ChildSpec> backing;
@@ -126,6 +130,8 @@ Task<Result<>> close_node(Node& node);
 
 // "#block12": unique in this program.
 std::string make_node_name();
+// Such a name is taken: from now on it is not made up.
+void reserve_node_name(std::string_view name);
 // QEMU's form of identifiers: a letter, then letters, digits, '-', '.', '_'; 31 at most.
 Result<> check_node_name(std::string_view name);
 bool is_identifier(std::string_view name);

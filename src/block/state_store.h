@@ -54,6 +54,10 @@ struct GraphChange {
   std::vector<NewDevice> devices;
   std::vector<MovedUsers> moved;
   std::vector<NewBacking> backings;
+  // Sealed layers that are about to be written to (the base of a commit): from the intent on a
+  // restart does not take it for damage that their files change. Those that are sealed again name
+  // themselves in the `to_seal` of a later change.
+  std::vector<std::string> to_write;
   std::vector<std::string> to_seal;  // become read-only and durable
   std::vector<std::string> removed;  // leave the graph; their files stay
 };
