@@ -49,6 +49,9 @@ Result<uint64_t> parse_size(std::string_view text) {
   const char* const end = text.data() + text.size();
   uint64_t whole = 0;
   auto [rest, error] = std::from_chars(text.data(), end, whole);
+  if (error == std::errc::result_out_of_range) {
+    return fail(ErrorKind::kOutOfRange, fmt::format("'{}' is too large for a size", text));
+  }
   if (error != std::errc()) return not_a_size(text);
   double fraction = 0;
   if (rest != end && *rest == '.') {
@@ -69,12 +72,12 @@ Result<uint64_t> parse_size(std::string_view text) {
   }
   if (fraction != 0 && shift == 0) return not_a_size(text);
   if (shift != 0 && (whole >> (64 - shift)) != 0) {
-    return fail(ErrorKind::kInvalidArgument, fmt::format("'{}' is too large for a size", text));
+    return fail(ErrorKind::kOutOfRange, fmt::format("'{}' is too large for a size", text));
   }
   const auto added = static_cast<uint64_t>(std::llround(std::ldexp(fraction, shift)));
   const uint64_t base = whole << shift;
   if (base + added < base) {
-    return fail(ErrorKind::kInvalidArgument, fmt::format("'{}' is too large for a size", text));
+    return fail(ErrorKind::kOutOfRange, fmt::format("'{}' is too large for a size", text));
   }
   return base + added;
 }

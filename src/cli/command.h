@@ -1,4 +1,4 @@
-// The commands that people type: `firn NAME ...`.
+// The commands that people type: `firn NAME ...`, where NAME may be of two words ("img info").
 #pragma once
 
 #include <span>
@@ -36,9 +36,13 @@ struct Command {
 // All of them, in the order of --help.
 std::span<const Command* const> commands();
 
+// Whether several commands' names begin with this word.
+bool is_group(std::string_view word);
+
 // The texts of --help, for `firn` and for one command, and the manual page (roff, man(7)) made of
 // them.
 std::string global_help();
+std::string group_help(std::string_view group);
 std::string command_help(const Command& command);
 std::string manual_page();
 
@@ -49,6 +53,9 @@ extern const Command kQmpCommand;
 extern const Command kEventsCommand;
 extern const Command kShellCommand;
 extern const Command kCompletionCommand;
+extern const Command kImgCreateCommand;
+extern const Command kImgInfoCommand;
+extern const Command kImgSnapshotCommand;
 
 // A wrong call: exit status 2, with the way to --help.
 base::Error usage_error(std::string_view command, std::string text);

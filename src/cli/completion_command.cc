@@ -97,14 +97,28 @@ class Completer {
     const size_t at = skip_globals();
     if (at >= line_.words.size()) {
       if (value_of_global_) co_return found_;
-      for (const Command* command : commands()) add(command->name, " ");
+      std::set<std::string_view> names;
+      for (const Command* command : commands()) {
+        names.insert(command->name.substr(0, command->name.find(' ')));
+      }
+      for (const std::string_view name : names) add(name, " ");
       for (std::string_view option : {"--socket", "--help", "--version"}) add(option, " ");
       co_return found_;
     }
-    const std::string& name = line_.words[at];
+    line_.words.erase(line_.words.begin(), line_.words.begin() + static_cast<ptrdiff_t>(at));
+    std::string name = line_.words[0];
+    size_t words = 1;
+    if (is_group(name)) {
+      if (line_.words.size() == 1) {
+        complete_group(name);
+        co_return found_;
+      }
+      name += " " + line_.words[1];
+      words = 2;
+    }
     const auto command = std::ranges::find(commands(), name, &Command::name);
     if (command == commands().end()) co_return found_;
-    line_.words.erase(line_.words.begin(), line_.words.begin() + static_cast<ptrdiff_t>(at) + 1);
+    line_.words.erase(line_.words.begin(), line_.words.begin() + static_cast<ptrdiff_t>(words));
     if (name == "qmp") {
       co_await complete_qmp();
     } else if (line_.typed.starts_with('-')) {
@@ -144,6 +158,12 @@ class Completer {
   Task<std::unique_ptr<QmpClient>> connect() {
     auto client = co_await connect_daemon(socket_, {});
     co_return client ? *std::move(client) : nullptr;
+  }
+
+  void complete_group(const std::string& group) {
+    for (const Command* command : commands()) {
+      if (command->name.starts_with(group + " ")) add(command->name.substr(group.size() + 1), " ");
+    }
   }
 
   Task<void> complete_device() {

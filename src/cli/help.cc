@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 
 #include "base/version.h"
@@ -9,8 +10,13 @@ namespace firn::cli {
 namespace {
 
 constexpr std::array kCommands = {&kServeCommand,     &kSnapshotCommand, &kTreeCommand,
+                                  &kImgCreateCommand, &kImgInfoCommand,  &kImgSnapshotCommand,
                                   &kShellCommand,     &kQmpCommand,      &kEventsCommand,
                                   &kCompletionCommand};
+
+std::string list_line(const Command& command) {
+  return fmt::format("  {:<12} {}\n", command.name, command.summary);
+}
 
 // roff takes backslashes, and dots and quotes at the start of a line, for its own.
 std::string roff(std::string_view text) {
@@ -40,7 +46,7 @@ std::string global_help() {
       "\n"
       "commands:\n";
   for (const Command* command : commands()) {
-    text += fmt::format("  {:<10} {}\n", command->name, command->summary);
+    text += list_line(*command);
   }
   text +=
       "\n"
@@ -53,6 +59,20 @@ std::string global_help() {
       "The runtime directory is $FIRN_RUNTIME_DIR, or /run/firn for root, or\n"
       "$XDG_RUNTIME_DIR/firn.\n";
   return text;
+}
+
+bool is_group(std::string_view word) {
+  return std::ranges::any_of(kCommands, [&](const Command* command) {
+    return command->name.starts_with(word) && command->name.substr(word.size()).starts_with(' ');
+  });
+}
+
+std::string group_help(std::string_view group) {
+  std::string text = fmt::format("usage: firn {} COMMAND [ARGUMENTS]\n\ncommands:\n", group);
+  for (const Command* command : commands()) {
+    if (command->name.starts_with(std::string(group) + " ")) text += list_line(*command);
+  }
+  return text + fmt::format("\n'firn {} COMMAND --help' tells more of one.\n", group);
 }
 
 std::string command_help(const Command& command) {

@@ -85,11 +85,25 @@ int run(std::vector<std::string> arguments) {
   Result<size_t> at = parse_globals(arguments, globals);
   if (!at) return report(at.error());
   if (*at == arguments.size()) return report(usage_error("", "no command given"));
-  const Command* command = find_command(arguments[*at]);
-  if (command == nullptr) {
-    return report(usage_error("", fmt::format("unknown command '{}'", arguments[*at])));
+  arguments.erase(arguments.begin(), arguments.begin() + static_cast<ptrdiff_t>(*at));
+  std::string name = arguments.front();
+  size_t words = 1;
+  if (is_group(name)) {
+    if (arguments.size() > 1 && asks_for_help({arguments[1]})) {
+      print_out(group_help(name));
+      return 0;
+    }
+    if (arguments.size() == 1) {
+      return report(usage_error(name, "a command is needed"));
+    }
+    name += " " + arguments[1];
+    words = 2;
   }
-  arguments.erase(arguments.begin(), arguments.begin() + static_cast<ptrdiff_t>(*at) + 1);
+  const Command* command = find_command(name);
+  if (command == nullptr) {
+    return report(usage_error("", fmt::format("unknown command '{}'", name)));
+  }
+  arguments.erase(arguments.begin(), arguments.begin() + static_cast<ptrdiff_t>(words));
   const bool first_asks = !arguments.empty() && asks_for_help({arguments.front()});
   if (command->helps_itself ? first_asks : asks_for_help(arguments)) {
     print_out(command_help(*command));

@@ -51,7 +51,7 @@ base::Result<Options> Options::parse(std::string_view command, const std::vector
     }
     for (size_t i = 0; i < specs.size(); ++i) {
       if (found == kFirstLong + static_cast<int>(i) || found == specs[i].short_name) {
-        options.values_[names[i]] = optarg != nullptr ? optarg : "";
+        options.values_[names[i]].emplace_back(optarg != nullptr ? optarg : "");
       }
     }
   }
@@ -63,7 +63,12 @@ base::Result<Options> Options::parse(std::string_view command, const std::vector
 
 std::string Options::value(std::string_view name, std::string_view otherwise) const {
   const auto found = values_.find(name);
-  return found != values_.end() ? found->second : std::string(otherwise);
+  return found != values_.end() ? found->second.back() : std::string(otherwise);
+}
+
+std::vector<std::string> Options::values(std::string_view name) const {
+  const auto found = values_.find(name);
+  return found != values_.end() ? found->second : std::vector<std::string>();
 }
 
 }  // namespace firn::cli

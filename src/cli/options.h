@@ -27,10 +27,12 @@ class Options final {
   bool has(std::string_view name) const { return values_.contains(name); }
   // The last value given, or `otherwise`.
   std::string value(std::string_view name, std::string_view otherwise = {}) const;
+  // All values given, in their order.
+  std::vector<std::string> values(std::string_view name) const;
   const std::vector<std::string>& operands() const { return operands_; }
 
  private:
-  std::map<std::string, std::string, std::less<>> values_;
+  std::map<std::string, std::vector<std::string>, std::less<>> values_;
   std::vector<std::string> operands_;
 };
 

@@ -157,7 +157,7 @@ Layout lay_out(const Geometry& geometry, uint64_t size_bytes, bool preallocate) 
   Layout layout;
   const uint64_t cluster = geometry.cluster_bytes();
   const uint64_t l1_entries = geometry.l1_entries(size_bytes);
-  layout.l1_count = std::max<uint64_t>(1, base::div_ceil(l1_entries * 8, cluster));
+  layout.l1_count = base::div_ceil(l1_entries * 8, cluster);
   if (preallocate) {
     layout.l2_count = l1_entries;
     layout.data_count = base::div_ceil(size_bytes, cluster);
@@ -292,7 +292,43 @@ Header make_header(const CreateOptions& options, const Layout& layout, uint64_t 
   return header;
 }
 
+// What a request comes to.
+struct Plan {
+  CreateOptions options;
+  Layout layout;
+  Header header;
+};
+
+Result<Plan> make_plan(const block::DriverEntry::CreateRequest& request) {
+  std::vector<std::pair<std::string, std::string>> named = request.options;
+  if (!request.backing_filename.empty()) {
+    named.emplace_back("backing_file", request.backing_filename);
+  }
+  if (!request.backing_format.empty()) named.emplace_back("backing_fmt", request.backing_format);
+  Plan plan;
+  plan.options = TRY(parse_create_options(named));
+  const std::string too_large =
+      "The image size is too large for file format 'qcow2' (try using a larger cluster size)";
+  if (request.size_bytes > uint64_t{INT64_MAX} - 511) return invalid(too_large);
+  const uint64_t size_bytes = base::round_up(request.size_bytes, 512);
+  const Geometry geometry = make_header(plan.options, {}, size_bytes).geometry();
+  if (geometry.l1_entries(size_bytes) > format::kMaxL1Bytes / 8) return invalid(too_large);
+  plan.layout = lay_out(geometry, size_bytes, plan.options.preallocation != Preallocation::kOff);
+  if (plan.layout.table_count << geometry.cluster_bits > format::kMaxRefcountTableBytes ||
+      plan.layout.end << geometry.cluster_bits >= format::kMaxHostOffset) {
+    return invalid(too_large);
+  }
+  plan.header = make_header(plan.options, plan.layout, size_bytes);
+  return plan;
+}
+
 }  // namespace
+
+Result<> check_create(const block::DriverEntry::CreateRequest& request) {
+  const Plan plan = TRY(make_plan(request));
+  (void)TRY(serialize_header(plan.header));
+  return {};
+}
 
 Result<CreateOptions> parse_create_options(
     const std::vector<std::pair<std::string, std::string>>& options) {
@@ -303,28 +339,12 @@ Result<CreateOptions> parse_create_options(
 }
 
 Task<Result<>> create(block::Edge& file, const block::DriverEntry::CreateRequest& request) {
-  std::vector<std::pair<std::string, std::string>> named = request.options;
-  if (!request.backing_filename.empty()) {
-    named.emplace_back("backing_file", request.backing_filename);
-  }
-  if (!request.backing_format.empty()) named.emplace_back("backing_fmt", request.backing_format);
-  const CreateOptions options = CO_TRY(parse_create_options(named));
-  const std::string too_large =
-      "The image size is too large for file format 'qcow2' (try using a larger cluster size)";
-  if (request.size_bytes > uint64_t{INT64_MAX} - 511) co_return invalid(too_large);
-  const uint64_t size_bytes = base::round_up(request.size_bytes, 512);
-  const Geometry geometry = make_header(options, {}, size_bytes).geometry();
-  if (geometry.l1_entries(size_bytes) > format::kMaxL1Bytes / 8) co_return invalid(too_large);
-  const Layout layout = lay_out(geometry, size_bytes, options.preallocation != Preallocation::kOff);
-  if (layout.table_count << geometry.cluster_bits > format::kMaxRefcountTableBytes ||
-      layout.end << geometry.cluster_bits >= format::kMaxHostOffset) {
-    co_return invalid(too_large);
-  }
+  const Plan plan = CO_TRY(make_plan(request));
+  const Geometry geometry = plan.header.geometry();
   // Fails before anything is written, if the names do not fit.
-  const std::vector<std::byte> header =
-      CO_TRY(serialize_header(make_header(options, layout, size_bytes)));
-  Creator creator(file, geometry, layout);
-  CO_TRY_CONTEXT(co_await creator.write_tables(options.preallocation),
+  const std::vector<std::byte> header = CO_TRY(serialize_header(plan.header));
+  Creator creator(file, geometry, plan.layout);
+  CO_TRY_CONTEXT(co_await creator.write_tables(plan.options.preallocation),
                  "Could not write qcow2 metadata");
   const IoVec iov{base::ConstByteSpan(header)};
   CO_TRY_CONTEXT(co_await file.write(0, iov), "Could not write qcow2 header");

@@ -31,6 +31,10 @@ struct CreateOptions {
 base::Result<CreateOptions> parse_create_options(
     const std::vector<std::pair<std::string, std::string>>& options);
 
+// What create() would refuse whatever the file is: options, a size beyond what the format can have,
+// names that don't fit.
+base::Result<> check_create(const block::DriverEntry::CreateRequest& request);
+
 // Lays the image out in `file`, which is empty or a device, and open for writing. The header is
 // written last, so that what is half made is no image. Durable after.
 async::Task<base::Result<>> create(block::Edge& file,

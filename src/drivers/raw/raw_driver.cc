@@ -2,7 +2,10 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <memory>
+#include <utility>
+#include <vector>
 
 #include "base/bytes.h"
 
@@ -127,20 +130,75 @@ Task<Result<std::unique_ptr<block::Driver>>> open(block::OpenContext&, block::No
   co_return std::make_unique<RawDriver>(file, *chosen);
 }
 
-Task<Result<>> create(block::Edge& file, const block::DriverEntry::CreateRequest& request) {
+enum class Preallocation { kOff, kFalloc, kFull };
+
+Result<Preallocation> read_request(const block::DriverEntry::CreateRequest& request) {
   if (!request.backing_filename.empty()) {
-    co_return base::fail(ErrorKind::kUnsupported,
-                         "Backing file not supported for file format 'raw'");
+    return base::fail(ErrorKind::kUnsupported, "Backing file not supported for file format 'raw'");
   }
-  if (!request.options.empty()) {
-    co_return base::fail(ErrorKind::kInvalidArgument,
-                         fmt::format("Invalid parameter '{}'", request.options.front().first));
+  Preallocation preallocation = Preallocation::kOff;
+  for (const auto& [name, value] : request.options) {
+    if (name != "preallocation") {
+      return base::fail(ErrorKind::kInvalidArgument, fmt::format("Invalid parameter '{}'", name));
+    }
+    if (value == "off") {
+      preallocation = Preallocation::kOff;
+    } else if (value == "falloc") {
+      preallocation = Preallocation::kFalloc;
+    } else if (value == "full") {
+      preallocation = Preallocation::kFull;
+    } else {
+      return base::fail(ErrorKind::kInvalidArgument,
+                        fmt::format("Parameter 'preallocation' does not accept value '{}'", value));
+    }
   }
-  CO_TRY(co_await file.child()->driver().resize(request.size_bytes));
+  return preallocation;
+}
+
+Task<Result<>> write_out_zeroes(block::Edge& file, uint64_t size_bytes) {
+  constexpr size_t kChunkBytes = size_t{1} << 20;
+  const std::vector<std::byte> zeroes(std::min<uint64_t>(kChunkBytes, size_bytes));
+  for (uint64_t at = 0; at < size_bytes;) {
+    const size_t now = std::min<uint64_t>(zeroes.size(), size_bytes - at);
+    const block::IoVec iov{base::ConstByteSpan(zeroes).first(now)};
+    CO_TRY(co_await file.write(at, iov));
+    at += now;
+    if (async::Loop::current().turn_is_over()) co_await async::Loop::current().yield();
+  }
+  co_return Result<>();
+}
+
+// A device keeps its size, which must do.
+Task<Result<>> set_size(block::Edge& file, uint64_t size_bytes) {
+  auto stat = co_await file.child()->driver().identity();
+  if (!stat || stat->kind != async::FileKind::kBlockDevice) {
+    co_return co_await file.child()->driver().resize(size_bytes);
+  }
+  if (stat->size_bytes < size_bytes) {
+    co_return base::fail(ErrorKind::kNoSpace,
+                         fmt::format("The device has {} bytes, the image is to have {}",
+                                     stat->size_bytes, size_bytes));
+  }
+  co_return Result<>();
+}
+
+Task<Result<>> create(block::Edge& file, const block::DriverEntry::CreateRequest& request) {
+  const Preallocation preallocation = CO_TRY(read_request(request));
+  CO_TRY(co_await set_size(file, request.size_bytes));
+  if (preallocation == Preallocation::kFalloc && request.size_bytes != 0) {
+    CO_TRY(co_await file.write_zeroes(0, request.size_bytes));
+  } else if (preallocation == Preallocation::kFull) {
+    CO_TRY(co_await write_out_zeroes(file, request.size_bytes));
+  }
   co_return co_await file.flush();
 }
 
 }  // namespace
+
+Result<> check_create(const block::DriverEntry::CreateRequest& request) {
+  (void)TRY(read_request(request));
+  return {};
+}
 
 void register_drivers(block::Registry& registry) {
   registry.add({.name = "raw", .is_transparent = true, .open = &open, .create = &create});

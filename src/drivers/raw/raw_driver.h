@@ -15,6 +15,10 @@ struct Options final : block::DriverOptions {
   std::optional<uint64_t> size_bytes;  // a multiple of 512
 };
 
+// What creating an image would refuse whatever the file is. Options: `preallocation`, which is off,
+// falloc (storage is reserved) or full (zeroes are written).
+base::Result<> check_create(const block::DriverEntry::CreateRequest& request);
+
 void register_drivers(block::Registry& registry);
 
 }  // namespace firn::raw
