@@ -103,11 +103,17 @@ Daemon::Daemon(std::unique_ptr<block::StateStore> state, std::unique_ptr<block::
       device_handlers_(*graph_),
       transaction_handlers_(*graph_, events_),
       object_handlers_(*graph_),
+      job_events_(events_),
+      jobs_(job_events_),
+      job_handlers_(jobs_),
+      block_job_handlers_(*graph_, jobs_),
       inherited_sockets_(std::move(inherited_sockets)),
       context_{.handlers = {.block_core = &block_handlers_,
                             .block_device = &device_handlers_,
                             .qom = &object_handlers_,
-                            .transaction = &transaction_handlers_},
+                            .transaction = &transaction_handlers_,
+                            .job = &job_handlers_,
+                            .block_job = &block_job_handlers_},
                .on_quit = [this] { ask_to_end(); },
                .is_ending = [this] { return end_is_asked(); },
                .describe_monitors =
@@ -182,6 +188,7 @@ Task<Result<>> Daemon::run_action(const Option& option) {
 Task<Result<>> Daemon::stop() {
   co_await monitors_.drain(kDrainPatience);
   co_await exports_.close();
+  co_await jobs_.close();
   auto closed = co_await graph_->close();
   events_.close();
   co_await monitors_.close();

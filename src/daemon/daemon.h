@@ -16,8 +16,11 @@
 #include "daemon/client_commands.h"
 #include "daemon/exports.h"
 #include "daemon/handlers.h"
+#include "daemon/job_events.h"
+#include "daemon/job_handlers.h"
 #include "daemon/monitors.h"
 #include "daemon/options.h"
+#include "jobs/job_list.h"
 #include "qmp/commands.h"
 #include "qmp/events.h"
 
@@ -74,6 +77,10 @@ class Daemon final {
   DeviceHandlers device_handlers_;
   TransactionHandlers transaction_handlers_;
   ObjectHandlers object_handlers_;
+  JobEvents job_events_;
+  jobs::JobList jobs_;
+  JobHandlers job_handlers_;
+  BlockJobHandlers block_job_handlers_;
   chardev::InheritedSockets inherited_sockets_;
   chardev::Chardevs chardevs_;
   CommandContext context_;
