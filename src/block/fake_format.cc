@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <memory>
+#include <mutex>
 
 #include "async/sync.h"
 #include "base/bytes.h"
@@ -94,6 +95,7 @@ class FakeDriver final : public Driver {
   }
   Task<Result<>> flush() override {
     ++hooks_.flushes;
+    co_await hooks_.flush_gate.enter();
     if (hooks_.fail_flush) co_return base::fail(ErrorKind::kIo, "the test says so");
     if (!node_.read_only()) {
       // Writes go on marking clusters while a worker stores the header.
@@ -197,6 +199,8 @@ Task<Result<>> create(Edge& file, const DriverEntry::CreateRequest& request) {
 }  // namespace
 
 FakeHooks& fake_hooks(const std::string& node_name) {
+  static std::mutex mutex;  // nodes open on several loops
+  const std::lock_guard lock(mutex);
   auto& hooks = all_hooks()[node_name];
   if (hooks == nullptr) hooks = std::make_unique<FakeHooks>();
   return *hooks;

@@ -13,7 +13,8 @@ namespace firn::block {
 
 // What a test does to one node, by its name. Belongs to the node's home loop while requests run.
 struct FakeHooks {
-  async::Gate writes;  // closed: a write waits here, before it stores anything
+  async::Gate writes;      // closed: a write waits here, before it stores anything
+  async::Gate flush_gate;  // closed: a flush waits here, as one of a store that does not answer
   bool fail_writes = false;
   bool fail_flush = false;
   bool fail_read_only = false;
@@ -24,7 +25,7 @@ struct FakeHooks {
   int discards = 0;
   Flags last_flags = 0;
 };
-FakeHooks& fake_hooks(const std::string& node_name);
+FakeHooks& fake_hooks(const std::string& node_name);  // any thread
 void reset_fake_hooks();
 
 // Adds the format "fake". `alignment` is what its nodes ask of requests.

@@ -3,9 +3,11 @@
 // The Graph belongs to the control loop: names are looked up, added and removed there. The nodes
 // themselves live on their home loops; the Graph hops there for everything that touches them.
 //
-// Commands that change the graph or a size run one at a time: each task below that changes
-// something, and take_snapshot, holds lock_changes() while it runs. Whoever holds it must not await
-// one of them.
+// Commands that change one chain, or a size in it, run one at a time: each task below that changes
+// something, and take_snapshot, holds a claim on the chains that it touches while it runs. Whoever
+// holds one must not await a task that claims the same chain. Commands on other chains go on beside
+// it, even if a disk never answers. Claims exist on the control loop only, and guests' requests
+// know nothing of them.
 #pragma once
 
 #include <map>
@@ -18,6 +20,7 @@
 
 #include "async/runtime.h"
 #include "async/sync.h"
+#include "block/claims.h"
 #include "block/node.h"
 #include "block/registry.h"
 #include "block/root.h"
@@ -36,6 +39,9 @@ struct Device {
 
 class Graph final {
  public:
+  using Claim = ChainClaim;
+  using Reading = ReaderGate::Reading;
+
   // With one I/O loop, on which nodes live unless told otherwise. `runtime` and `state` outlive it.
   // Errors: as Runtime::add_loop.
   static Result<std::unique_ptr<Graph>> create(async::Runtime& runtime, Registry registry,
@@ -77,21 +83,29 @@ class Graph final {
   Task<Result<>> remove_node(std::string name);
   Node* find_node(std::string_view name) const;
   std::vector<Node*> nodes() const;  // in order of creation
-  // For those who hold lock_changes(): false if it was removed, and `node` leads nowhere.
+  // False if it was removed, and `node` leads nowhere.
   bool has_node(const Node* node) const;
   // Takes over the nodes of `tree` (its top as one that was added by itself) if their names are
-  // free; else leaves it to the caller. For those who hold lock_changes().
-  Result<> adopt(OpenedTree& tree);
+  // free, or reserved by `claim`, which holds them from here on; else leaves it to the caller.
+  Result<> adopt(OpenedTree& tree, const Claim& claim);
   // `node` belongs to the user from now on, as if it had been added by itself.
   void keep(const Node& node) { added_.insert(&node); }
-  // kExists if a node or a device has that name; kInvalidArgument if nothing may.
+  // Closes `node`, which nobody uses any more, and what only it used. `claim` holds its chain.
+  Task<Result<>> close_unused(Node& node, const Claim& claim);
+  // kExists if a node or a device has that name, or another command is about to use it;
+  // kInvalidArgument if nothing may.
   Result<> check_new_node_name(std::string_view name) const;
+  // The same, and nobody else takes the name while `claim` lives. Made-up names need no reserving.
+  Result<> reserve_node_name(std::string_view name, const Claim& claim);
+  // Keeps two commands from one thing of any kind; false if another claim has it.
+  bool reserve(const std::string& what, const Claim& claim);
 
   // Devices.
   Task<Result<Device*>> add_device(std::string id, std::string node_name);
-  // For those who hold a claim: whether a device may be called so, and the device itself.
-  Result<> check_new_device_id(std::string_view id) const;
-  Task<Result<Device*>> add_device_claimed(std::string id, Node& node);
+  // In two steps, for those who hold a claim: whether a device may be called so, which nobody else
+  // then takes while the claim lives, and the device itself.
+  Result<> reserve_device_id(std::string_view id, const Claim& claim);
+  Task<Result<Device*>> add_device_claimed(std::string id, Node& node, const Claim& claim);
   Task<Result<>> remove_device(std::string id);
   Device* find_device(std::string_view id) const;
   std::vector<Device*> devices() const;
@@ -100,6 +114,9 @@ class Graph final {
   // `node_name`. Texts: "Cannot find device='X' nor node-name='Y'" (kDeviceNotFound with data
   // device), "Device 'X' has no medium".
   Task<Result<Node*>> find_head(std::string device, std::string node_name);
+  // The same for those who hold a claim on both names: what is found belongs to a chain of theirs.
+  Task<Result<Node*>> find_claimed_head(const Claim& claim, std::string device,
+                                        std::string node_name);
 
   // Gives `root` the use of `node`, checked against its other users and locked on disk.
   Task<Result<>> attach(Root& root, Node& node, Permissions used, Permissions shared);
@@ -109,7 +126,7 @@ class Graph final {
 
   // Changes the home of `node` and of all below it. kBusy while exports or other nodes use them.
   Task<Result<>> move_to_loop(Node& node, async::Loop& loop);
-  // For those who hold lock_changes().
+  // For those who hold a claim on the node's chain.
   Task<Result<>> move_to_loop_locked(Node& node, async::Loop& loop);
 
   // Live: exports and devices are told. Refused: what a format can't, sizes that nodes above rely
@@ -119,51 +136,42 @@ class Graph final {
   Task<Result<>> resize(std::string device, std::string node_name, int64_t size_bytes,
                         bool may_shrink = false);
 
-  // The right to change some chains, until it is dropped. Control loop.
-  class [[nodiscard]] Claim {
-   public:
-    Claim() = default;
-
-   private:
-    friend class Graph;
-    explicit Claim(async::Mutex::Guard guard) : guard_(std::move(guard)) {}
-    async::Mutex::Guard guard_;
-  };
   // Waits for all commands before it that change a chain which one of these nodes or devices
-  // belongs to; unknown names are ignored. First come, first served. What a name means is looked up
-  // again after: it may have gone. Whoever holds a claim awaits no function that claims the same
-  // chain.
+  // belongs to; unknown names are ignored. First come, first served, per chain (ClaimQueue). What a
+  // name means is looked up again after: it may have gone, or mean a node that the claim does not
+  // hold (holds()).
   Task<Claim> claim(std::vector<std::string> names);
+  // Waits for every command.
   Task<Claim> claim_all();
+  // True if `node` is there and belongs to a chain that `claim` holds.
+  bool holds(const Claim& claim, const Node* node) const;
 
-  // For those who only look: while it lives, no node is destroyed or moved to another loop. Heads
-  // may pivot, and it waits for no command that waits for a disk. Held briefly.
-  class [[nodiscard]] Reading {
-   public:
-    Reading() = default;
-
-   private:
-    friend class Graph;
-    explicit Reading(async::Mutex::Guard guard) : guard_(std::move(guard)) {}
-    async::Mutex::Guard guard_;
-  };
+  // For those who only look: while it lives, no node, device or attached root is destroyed, and
+  // none moves to another loop. Heads may pivot, and it waits for no command that waits for a disk.
+  // Held briefly, and not twice by one task.
   Task<Reading> read_nodes();
 
-  // One command at a time for all that changes the graph: as claim_all().
-  Task<async::Mutex::Guard> lock_changes();
-
-  // Exports are gone. Flushes and closes everything, parents first, and ends the I/O loops. The
-  // first error is given, the rest is closed all the same. Closing twice does nothing more.
-  Task<Result<>> close();
+  // Flushes and closes everything, parents first, chain by chain beside each other, so that one
+  // that hangs keeps no other from its orderly end; then ends the I/O loops. The first error is
+  // given, the rest is closed all the same. Closing twice does nothing more.
+  // kGone: kBusy where roots are still attached. kLeaving: each chain waits for the last of them.
+  enum class Users { kGone, kLeaving };
+  Task<Result<>> close(Users users = Users::kGone);
 
  private:
   Graph(async::Runtime& runtime, Registry registry, StateStore& state, async::Loop& io_loop);
 
+  ChainIds resolve(const ClaimKeys& keys) const;
+  Result<> check_name_is_free(std::string_view name, const Claim* claim) const;
+  void collect_named(const NodeSpec& spec, std::vector<std::string>& names) const;
+  Result<> resolve_children(NodeSpec& spec, const Claim& claim, async::Loop*& home);
+  Task<void> hide(const std::vector<Node*>& leaving);
   void forget(const std::vector<Node*>& closed);
-  Task<Result<Node*>> open_node(NodeSpec spec, async::Loop& default_home);
-  Result<> check_node_name_is_free(std::string_view name) const;
-  Result<> resolve_children(NodeSpec& spec, async::Loop*& home) const;
-  Task<Result<>> close_with_orphans(Node& node);
+  Task<Result<Node*>> open_node(NodeSpec spec, async::Loop& default_home, bool added);
+  Task<Result<>> move_chain(Node& node, async::Loop& loop);
+  Task<void> close_chain(std::string name, Users users, Result<>& first);
+  Task<Result<>> close_chain_nodes(const Claim& claim, ChainId chain);
+  bool has_users(ChainId chain) const;
 
   async::Runtime& runtime_;
   Registry registry_;
@@ -171,10 +179,15 @@ class Graph final {
   async::Loop* io_loop_ = nullptr;
   std::map<std::string, async::Loop*, std::less<>> io_loops_;
   std::vector<std::unique_ptr<Node>> nodes_;
-  std::map<std::string, Node*, std::less<>> by_name_;
-  std::set<const Node*> added_;  // by a user, not on behalf of another node
-  std::map<std::string, std::unique_ptr<Device>, std::less<>> devices_;
-  async::Mutex changes_;
+  std::map<std::string, Node*, std::less<>> by_name_;  // those that leave included
+  std::set<const Node*> leaving_;  // being closed: no longer listed, found or read
+  std::set<const Node*> added_;    // by a user, not on behalf of another node
+  std::map<std::string, std::shared_ptr<Device>, std::less<>> devices_;
+  std::multiset<const async::Loop*> moving_to_;  // where nodes are about to live
+  ChainMap chains_;
+  ClaimQueue claims_;
+  ReaderGate readers_;
+  async::WaitList root_left_;
 };
 
 }  // namespace firn::block

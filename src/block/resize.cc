@@ -73,8 +73,8 @@ Task<Result<>> resize_node(Node& node, uint64_t size_bytes, bool may_shrink) {
 
 Task<Result<>> Graph::resize(std::string device, std::string node_name, int64_t size_bytes,
                              bool may_shrink) {
-  const auto guard = co_await lock_changes();
-  Node* node = CO_TRY(co_await find_head(std::move(device), std::move(node_name)));
+  const Claim claimed = co_await claim({device, node_name});
+  Node* node = CO_TRY(co_await find_claimed_head(claimed, device, node_name));
   if (size_bytes < 0) {
     co_return base::fail(ErrorKind::kInvalidArgument, "Parameter 'size' expects a >0 size");
   }

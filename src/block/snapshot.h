@@ -50,10 +50,10 @@ struct SnapshotReport {
   uint64_t in_flight = 0;  // mutating requests that the old head carried over the pivot
 };
 
-// On the control loop; holds Graph::lock_changes() to its end. Order of checks, texts and kinds:
-// docs/snapshot.md. An error before the pivot leaves no trace. After it, the snapshot stands and
-// the error says so: the old head could not be sealed (kIo; Node::seal_failed), or that it was
-// could not be recorded.
+// On the control loop; holds a claim on the chains of all disks that it names to its end. Order of
+// checks, texts and kinds: docs/snapshot.md. An error before the pivot leaves no trace. After it,
+// the snapshot stands and the error says so: the old head could not be sealed (kIo;
+// Node::seal_failed), or that it was could not be recorded.
 Task<Result<SnapshotReport>> take_snapshot(Graph& graph, SnapshotRequest request);
 
 }  // namespace firn::block

@@ -121,7 +121,8 @@ Task<Result<>> seal_node(Node& node) {
 
 // On the control loop. --------------------------------------------------------------------------
 
-Task<OverlayPlan> make_overlay_plan(Graph& graph, const SnapshotRequest& request, Node& below) {
+Task<Result<OverlayPlan>> make_overlay_plan(Graph& graph, const Graph::Claim& claim,
+                                            const SnapshotRequest& request, Node& below) {
   OverlayPlan plan{.registry = graph.registry(),
                    .below = below,
                    .path = request.overlay_path,
@@ -142,8 +143,18 @@ Task<OverlayPlan> make_overlay_plan(Graph& graph, const SnapshotRequest& request
   // chain is not asked file by file for nothing.
   auto& files = async::Loop::current().files();
   const std::string path = plain_path(request.overlay_path);
-  plan.may_exist = (co_await files.stat(path)).has_value();
+  const auto there = co_await files.stat(path);
+  plan.may_exist = there.has_value();
   if (!plan.may_exist) co_return std::move(plan);
+  const std::string file = fmt::format("file {}:{}:{}", there->device, there->inode, there->rdev);
+  if (!graph.reserve(file, claim)) {
+    co_return base::fail(
+        base::Error(ErrorKind::kOpenFileFailed,
+                    fmt::format("Could not create '{}': another snapshot is using this file",
+                                request.overlay_path))
+            .with_data("filename", request.overlay_path));
+  }
+  const auto reading = co_await graph.read_nodes();
   for (Node* node : graph.nodes()) {
     auto stat = co_await async::call_on(node->home(), identity_of(*node));
     if (stat) plan.files_in_use.push_back({node->name(), *stat});
@@ -166,18 +177,22 @@ GraphChange::NewNode describe_new_node(const Graph& graph, PreparedOverlay& over
           .io_thread = graph.io_loop_name(top.home())};
 }
 
-SnapshotStep::SnapshotStep(Graph& graph, SnapshotRequest request)
-    : graph_(graph), request_(std::move(request)), begun_(async::Loop::current().now()) {}
+SnapshotStep::SnapshotStep(Graph& graph, const Graph::Claim& claim, SnapshotRequest request)
+    : graph_(graph),
+      claim_(claim),
+      request_(std::move(request)),
+      begun_(async::Loop::current().now()) {}
 
 SnapshotStep::~SnapshotStep() = default;
 
 Task<Result<>> SnapshotStep::prepare(const Earlier& earlier) {
-  old_head_ = CO_TRY(co_await graph_.find_head(request_.device, request_.node_name));
+  old_head_ =
+      CO_TRY(co_await graph_.find_claimed_head(claim_, request_.device, request_.node_name));
   CO_TRY(check_not_taken(earlier));
   CO_TRY(co_await async::call_on(old_head_->home(), ready_head(*old_head_)));
   if (!request_.overlay_node.empty()) co_return co_await prepare_node(earlier);
   CO_TRY(check_overlay_name(earlier));
-  OverlayPlan plan = co_await make_overlay_plan(graph_, request_, *old_head_);
+  OverlayPlan plan = CO_TRY(co_await make_overlay_plan(graph_, claim_, request_, *old_head_));
   prepared_ =
       CO_TRY(co_await async::call_on(old_head_->home(), PreparedOverlay::prepare(std::move(plan))));
   co_return Result<>();
@@ -185,7 +200,8 @@ Task<Result<>> SnapshotStep::prepare(const Earlier& earlier) {
 
 // An overlay that a user opened before: QEMU's checks in its order, and the size.
 Task<Result<>> SnapshotStep::prepare_node(const Earlier& earlier) {
-  Node* overlay = CO_TRY(co_await graph_.find_head(request_.overlay_node, request_.overlay_node));
+  Node* overlay = CO_TRY(
+      co_await graph_.find_claimed_head(claim_, request_.overlay_node, request_.overlay_node));
   for (const auto& other : earlier) {
     if (other->old_head_ == overlay) {
       co_return base::fail(ErrorKind::kBusy, "The overlay is already in use");
@@ -215,6 +231,12 @@ Result<> SnapshotStep::check_not_taken(const Earlier& earlier) const {
   return {};
 }
 
+// A name that can't be one is told later, as QEMU does.
+bool SnapshotStep::is_new(const std::string& name) const {
+  const auto reserved = graph_.reserve_node_name(name, claim_);
+  return reserved || reserved.error().kind() != ErrorKind::kExists;
+}
+
 Result<> SnapshotStep::check_overlay_name(const Earlier& earlier) const {
   const std::string& name = request_.overlay_node_name;
   if (name.empty()) {
@@ -223,7 +245,7 @@ Result<> SnapshotStep::check_overlay_name(const Earlier& earlier) const {
   }
   const bool taken = std::ranges::any_of(
       earlier, [&](const auto& other) { return other->prepared_->top().name() == name; });
-  if (taken || graph_.find_node(name) != nullptr || graph_.find_device(name) != nullptr) {
+  if (taken || !is_new(name)) {
     return base::fail(ErrorKind::kExists, "New overlay node-name already in use");
   }
   return {};
@@ -255,7 +277,7 @@ void SnapshotStep::add_to(GraphChange& change) const {
 
 void SnapshotStep::adopt() {
   overlay_ = &prepared_->top();
-  CHECK(graph_.adopt(prepared_->tree()).has_value());  // its names were free, and still are
+  CHECK(graph_.adopt(prepared_->tree(), claim_).has_value());  // its names were free, and still are
 }
 
 void SnapshotStep::close_gates() {

@@ -1,7 +1,7 @@
 // One device's part of a transaction of snapshots: what snapshot.h describes, in pieces that a
 // group of them goes through together (transaction.h).
 //
-// Made, used and destroyed by who holds Graph::lock_changes(), on the control loop unless a
+// Made, used and destroyed by who holds a claim on the chain, on the control loop unless a
 // function says "home loop": that of the old head.
 #pragma once
 
@@ -13,9 +13,10 @@
 
 namespace firn::block {
 
-// How to make an overlay over `below` as `request` says, with the graph's defaults. Claimed, on the
-// control loop.
-Task<OverlayPlan> make_overlay_plan(Graph& graph, const SnapshotRequest& request, Node& below);
+// How to make an overlay over `below` as `request` says, with the graph's defaults. `claim`
+// holds the chain of `below`. On the control loop.
+Task<Result<OverlayPlan>> make_overlay_plan(Graph& graph, const Graph::Claim& claim,
+                                            const SnapshotRequest& request, Node& below);
 // How the state is told of a prepared overlay over `below`, a new node.
 GraphChange::NewNode describe_new_node(const Graph& graph, PreparedOverlay& overlay,
                                        const Node& below);
@@ -31,7 +32,8 @@ class SnapshotStep final {
   };
   using Earlier = std::vector<std::unique_ptr<SnapshotStep>>;  // those prepared before it
 
-  SnapshotStep(Graph& graph, SnapshotRequest request);
+  // `claim` covers all that the request names, and outlives this.
+  SnapshotStep(Graph& graph, const Graph::Claim& claim, SnapshotRequest request);
   ~SnapshotStep();
 
   // Everything that may fail. An error leaves no trace; after success, either discard() or adopt()
@@ -64,10 +66,12 @@ class SnapshotStep final {
  private:
   Task<Result<>> prepare_node(const Earlier& earlier);
   Result<> check_not_taken(const Earlier& earlier) const;
+  bool is_new(const std::string& name) const;
   Result<> check_overlay_name(const Earlier& earlier) const;
   std::string device_name() const;
 
   Graph& graph_;
+  const Graph::Claim& claim_;
   SnapshotRequest request_;
   async::TimePoint begun_;
   async::TimePoint moved_;

@@ -85,9 +85,22 @@ Task<Result<>> close_all_gates(const StepsByLoop& by_loop) {
           .with_hint("nothing has changed; try again, or put the disks on one I/O loop"));
 }
 
+std::vector<std::string> names_in(const std::vector<TransactionAction>& actions) {
+  std::vector<std::string> names;
+  for (const TransactionAction& action : actions) {
+    const auto* request = std::get_if<SnapshotRequest>(&action);
+    if (request == nullptr) continue;
+    for (const std::string* name :
+         {&request->device, &request->node_name, &request->overlay_node}) {
+      if (!name->empty()) names.push_back(*name);
+    }
+  }
+  return names;
+}
+
 class Transaction {
  public:
-  explicit Transaction(Graph& graph) : graph_(graph) {}
+  Transaction(Graph& graph, const Graph::Claim& claim) : graph_(graph), claim_(claim) {}
 
   Task<Result<std::vector<SnapshotReport>>> run(std::vector<TransactionAction> actions) {
     for (TransactionAction& action : actions) {
@@ -112,8 +125,8 @@ class Transaction {
     if (std::holds_alternative<AbortAction>(action)) {
       co_return base::fail(ErrorKind::kGeneric, "Transaction aborted using Abort action");
     }
-    auto step =
-        std::make_unique<SnapshotStep>(graph_, std::get<SnapshotRequest>(std::move(action)));
+    auto step = std::make_unique<SnapshotStep>(graph_, claim_,
+                                               std::get<SnapshotRequest>(std::move(action)));
     CO_TRY(co_await step->prepare(steps_));
     steps_.push_back(std::move(step));
     co_return Result<>();
@@ -195,6 +208,7 @@ class Transaction {
   }
 
   Graph& graph_;
+  const Graph::Claim& claim_;
   std::vector<std::unique_ptr<SnapshotStep>> steps_;
   uint64_t intent_ = 0;
 };
@@ -203,13 +217,13 @@ class Transaction {
 
 Task<Result<std::vector<SnapshotReport>>> run_transaction(Graph& graph,
                                                           std::vector<TransactionAction> actions) {
-  const auto guard = co_await graph.lock_changes();
-  co_return co_await run_transaction_claimed(graph, std::move(actions));
+  const Graph::Claim claim = co_await graph.claim(names_in(actions));
+  co_return co_await run_transaction_claimed(graph, claim, std::move(actions));
 }
 
 Task<Result<std::vector<SnapshotReport>>> run_transaction_claimed(
-    Graph& graph, std::vector<TransactionAction> actions) {
-  Transaction transaction(graph);
+    Graph& graph, const Graph::Claim& claim, std::vector<TransactionAction> actions) {
+  Transaction transaction(graph, claim);
   co_return co_await transaction.run(std::move(actions));
 }
 

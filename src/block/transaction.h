@@ -19,15 +19,15 @@ namespace firn::block {
 struct AbortAction {};  // fails: for those who test what a failure leaves
 using TransactionAction = std::variant<SnapshotRequest, AbortAction>;
 
-// On the control loop; holds Graph::lock_changes() to its end. One report for each snapshot, in
-// order; none is no error. Errors before the pivot are those of the first action that failed, and
-// leave no trace. After it all snapshots stand, and the error is that of the first head that could
-// not be sealed, or of recording that they were.
+// On the control loop; holds a claim on the chains of all disks that it names to its end. One
+// report for each snapshot, in order; none is no error. Errors before the pivot are those of the
+// first action that failed, and leave no trace. After it all snapshots stand, and the error is that
+// of the first head that could not be sealed, or of recording that they were.
 Task<Result<std::vector<SnapshotReport>>> run_transaction(Graph& graph,
                                                           std::vector<TransactionAction> actions);
 
-// The same for those who hold a claim on all that the actions name.
+// The same under a claim on all that the actions name.
 Task<Result<std::vector<SnapshotReport>>> run_transaction_claimed(
-    Graph& graph, std::vector<TransactionAction> actions);
+    Graph& graph, const Graph::Claim& claim, std::vector<TransactionAction> actions);
 
 }  // namespace firn::block

@@ -136,8 +136,12 @@ Task<Result<>> Exports::add_nbd(api::NbdServerAddOptions options) {
     co_return fail(ErrorKind::kInvalidArgument,
                    fmt::format("description '{}' too long", description));
   }
-  block::Node* node = CO_TRY(co_await graph_.find_head(options.device, options.device));
-  const bool read_only = co_await async::call_on(node->home(), is_read_only(*node));
+  bool read_only = false;
+  {
+    const auto reading = co_await graph_.read_nodes();
+    block::Node* node = CO_TRY(co_await graph_.find_head(options.device, options.device));
+    read_only = co_await async::call_on(node->home(), is_read_only(*node));
+  }
   api::BlockExportOptionsNbd own;
   own.name = options.name;
   own.description = options.description;
@@ -177,10 +181,10 @@ Task<Result<>> Exports::remove(std::string id, nbd::RemoveMode mode) {
   co_return Result<>();
 }
 
-// Those that shut down may be gone at any moment; the others can't go while the graph keeps still,
-// since they have to detach from it.
+// Those that shut down may be gone at any moment; the others can't go while somebody reads, since
+// they have to detach from the graph.
 Task<Result<std::vector<api::BlockExportInfo>>> Exports::list() {
-  auto guard = co_await graph_.lock_changes();
+  const auto reading = co_await graph_.read_nodes();
   std::vector<std::string> ids;
   for (const auto& [id, entry] : entries_) ids.push_back(id);
   std::ranges::sort(ids, std::greater(),

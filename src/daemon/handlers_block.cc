@@ -25,7 +25,7 @@ Task<Result<>> BlockHandlers::blockdev_del(api::BlockdevDelArgs args) {
 
 Task<Result<std::vector<api::BlockDeviceInfo>>> BlockHandlers::query_named_block_nodes(
     api::QueryNamedBlockNodesArgs args) {
-  auto guard = co_await graph_.lock_changes();
+  const auto reading = co_await graph_.read_nodes();
   std::vector<api::BlockDeviceInfo> list;
   std::vector<block::Node*> nodes = graph_.nodes();
   std::ranges::reverse(nodes);  // newest first, as in QEMU
@@ -42,7 +42,7 @@ Task<const block::Node*> head_of(block::Device& device) { co_return device.root.
 }  // namespace
 
 Task<Result<std::vector<api::BlockInfo>>> BlockHandlers::query_block() {
-  auto guard = co_await graph_.lock_changes();
+  const auto reading = co_await graph_.read_nodes();
   std::vector<api::BlockInfo> list;
   for (block::Device* device : graph_.devices()) {
     api::BlockInfo info;

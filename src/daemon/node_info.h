@@ -8,7 +8,7 @@
 
 namespace firn::daemon {
 
-// Hops to the node's home. Nobody may remove the node meanwhile: hold Graph::lock_changes(). With
+// Hops to the node's home. Nobody may remove the node meanwhile: hold Graph::read_nodes(). With
 // `chain`, image.backing-image goes down to the base.
 async::Task<base::Result<api::BlockDeviceInfo>> block_device_info(const block::Node& node,
                                                                   bool chain);

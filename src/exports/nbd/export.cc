@@ -22,7 +22,7 @@ async::Task<bool> read_only_at_home(block::Node& node) { co_return node.read_onl
 
 // A node that was removed meanwhile is not: attaching to it fails.
 async::Task<bool> is_read_only(block::Graph& graph, block::Node& node) {
-  const auto guard = co_await graph.lock_changes();
+  const auto reading = co_await graph.read_nodes();
   if (!graph.has_node(&node)) co_return false;
   co_return co_await async::call_on(node.home(), read_only_at_home(node));
 }
