@@ -192,6 +192,8 @@ class Node final {
   // Each block() is ended by one unblock() with the same reason.
   void block(std::string reason);
   void unblock(std::string_view reason);
+  // The first of these reasons; empty: nothing blocks it.
+  std::string blocked_by() const { return blockers_.empty() ? std::string() : blockers_.front(); }
 
  private:
   friend class DirtyTracker;

@@ -18,20 +18,7 @@ namespace {
 
 // Steps 3 and 4 of docs/snapshot.md.
 Task<Result<>> ready_head(Node& head) {
-  if (const std::string reason = head.busy_reason(); !reason.empty()) {
-    co_return base::fail(ErrorKind::kBusy,
-                         fmt::format("Node '{}' is busy: {}", head.name(), reason));
-  }
-  // A node above admits requests for itself: those that it has in flight here are counted nowhere,
-  // and neither the seal nor a copy could wait for them.
-  for (const Edge* edge : head.parents()) {
-    if (edge->role() == EdgeRole::kRoot) continue;
-    co_return base::fail(
-        base::Error(ErrorKind::kBusy,
-                    fmt::format("Node '{}' is busy: node is used as {} of '{}'", head.name(),
-                                edge->name(), edge->parent()->name()))
-            .with_hint(fmt::format("take the snapshot of node '{}'", edge->parent()->name())));
-  }
+  CO_TRY(check_head(head));
   if (head.unsealed_below != nullptr) {
     co_return base::fail(
         base::Error(ErrorKind::kBusy,
@@ -113,6 +100,22 @@ Task<void> discard_overlay(PreparedOverlay& overlay) { co_await overlay.discard(
 
 }  // namespace
 
+Result<> check_head(const Node& head) {
+  if (const std::string reason = head.busy_reason(); !reason.empty()) {
+    return base::fail(ErrorKind::kBusy, fmt::format("Node '{}' is busy: {}", head.name(), reason));
+  }
+  // A node above admits requests for itself: those that it has in flight here are counted nowhere,
+  // and neither a seal nor a copy could wait for them.
+  for (const Edge* edge : head.parents()) {
+    if (edge->role() == EdgeRole::kRoot) continue;
+    return base::fail(base::Error(ErrorKind::kBusy,
+                                  fmt::format("Node '{}' is busy: node is used as {} of '{}'",
+                                              head.name(), edge->name(), edge->parent()->name()))
+                          .with_hint(fmt::format("name node '{}'", edge->parent()->name())));
+  }
+  return {};
+}
+
 Task<Result<>> seal_node(Node& node) {
   auto result = co_await seal_steps(node);
   if (!result) node.seal_failed = true;
@@ -177,6 +180,19 @@ GraphChange::NewNode describe_new_node(const Graph& graph, PreparedOverlay& over
           .io_thread = graph.io_loop_name(top.home())};
 }
 
+Result<> check_overlay_name(Graph& graph, const Graph::Claim& claim,
+                            const SnapshotRequest& request) {
+  const std::string& name = request.overlay_node_name;
+  if (name.empty()) {
+    if (request.node_name.empty()) return {};
+    return base::fail(ErrorKind::kInvalidArgument, "New overlay node-name missing");
+  }
+  // A name that can't be one is told later, as QEMU does.
+  const auto reserved = graph.reserve_node_name(name, claim);
+  if (reserved || reserved.error().kind() != ErrorKind::kExists) return {};
+  return base::fail(ErrorKind::kExists, "New overlay node-name already in use");
+}
+
 SnapshotStep::SnapshotStep(Graph& graph, const Graph::Claim& claim, SnapshotRequest request)
     : graph_(graph),
       claim_(claim),
@@ -191,7 +207,7 @@ Task<Result<>> SnapshotStep::prepare(const Earlier& earlier) {
   CO_TRY(check_not_taken(earlier));
   CO_TRY(co_await async::call_on(old_head_->home(), ready_head(*old_head_)));
   if (!request_.overlay_node.empty()) co_return co_await prepare_node(earlier);
-  CO_TRY(check_overlay_name(earlier));
+  CO_TRY(check_own_overlay_name(earlier));
   OverlayPlan plan = CO_TRY(co_await make_overlay_plan(graph_, claim_, request_, *old_head_));
   prepared_ =
       CO_TRY(co_await async::call_on(old_head_->home(), PreparedOverlay::prepare(std::move(plan))));
@@ -231,21 +247,11 @@ Result<> SnapshotStep::check_not_taken(const Earlier& earlier) const {
   return {};
 }
 
-// A name that can't be one is told later, as QEMU does.
-bool SnapshotStep::is_new(const std::string& name) const {
-  const auto reserved = graph_.reserve_node_name(name, claim_);
-  return reserved || reserved.error().kind() != ErrorKind::kExists;
-}
-
-Result<> SnapshotStep::check_overlay_name(const Earlier& earlier) const {
+Result<> SnapshotStep::check_own_overlay_name(const Earlier& earlier) const {
+  TRY(check_overlay_name(graph_, claim_, request_));
   const std::string& name = request_.overlay_node_name;
-  if (name.empty()) {
-    if (request_.node_name.empty()) return {};
-    return base::fail(ErrorKind::kInvalidArgument, "New overlay node-name missing");
-  }
-  const bool taken = std::ranges::any_of(
-      earlier, [&](const auto& other) { return other->prepared_->top().name() == name; });
-  if (taken || !is_new(name)) {
+  for (const auto& other : earlier) {
+    if (other->prepared_->top().name() != name) continue;
     return base::fail(ErrorKind::kExists, "New overlay node-name already in use");
   }
   return {};

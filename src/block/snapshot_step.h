@@ -17,9 +17,15 @@ namespace firn::block {
 // holds the chain of `below`. On the control loop.
 Task<Result<OverlayPlan>> make_overlay_plan(Graph& graph, const Graph::Claim& claim,
                                             const SnapshotRequest& request, Node& below);
+// Whether the overlay's node may be called as the request says, or may go without a name. The name
+// is the claim's then.
+Result<> check_overlay_name(Graph& graph, const Graph::Claim& claim,
+                            const SnapshotRequest& request);
 // How the state is told of a prepared overlay over `below`, a new node.
 GraphChange::NewNode describe_new_node(const Graph& graph, PreparedOverlay& overlay,
                                        const Node& below);
+// Home loop. That `head` is the top of its chain, used by roots alone, and that nothing blocks it.
+Result<> check_head(const Node& head);
 // Home loop. Makes `node`, which admits no request any more, durable and read-only, and gives up
 // its writer's locks. After an error the node is marked: Node::seal_failed.
 Task<Result<>> seal_node(Node& node);
@@ -66,8 +72,7 @@ class SnapshotStep final {
  private:
   Task<Result<>> prepare_node(const Earlier& earlier);
   Result<> check_not_taken(const Earlier& earlier) const;
-  bool is_new(const std::string& name) const;
-  Result<> check_overlay_name(const Earlier& earlier) const;
+  Result<> check_own_overlay_name(const Earlier& earlier) const;
   std::string device_name() const;
 
   Graph& graph_;

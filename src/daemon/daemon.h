@@ -75,6 +75,7 @@ class Daemon final {
   Exports exports_;
   BlockHandlers block_handlers_;
   DeviceHandlers device_handlers_;
+  RevertHandlers revert_handlers_;
   TransactionHandlers transaction_handlers_;
   ObjectHandlers object_handlers_;
   JobEvents job_events_;

@@ -59,6 +59,18 @@ class DeviceHandlers final : public api::BlockDeviceCommands {
   block::Graph& graph_;
 };
 
+class RevertHandlers final : public api::BlockRevertCommands {
+ public:
+  RevertHandlers(block::Graph& graph, qmp::EventHub& events) : graph_(graph), events_(events) {}
+
+  async::Task<base::Result<>> blockdev_snapshot_revert(api::BlockdevSnapshotRevert args) override;
+  async::Task<base::Result<>> block_device_fork(api::BlockDeviceFork args) override;
+
+ private:
+  block::Graph& graph_;
+  qmp::EventHub& events_;
+};
+
 class ExportHandlers final : public api::BlockExportCommands {
  public:
   // `fds` finds the sockets that addresses of type `fd` name.

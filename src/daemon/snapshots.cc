@@ -10,6 +10,11 @@
 
 namespace firn::daemon {
 
+block::SnapshotMode snapshot_mode(std::optional<api::NewImageMode> mode) {
+  const bool existing = mode == api::NewImageMode::kExisting;
+  return existing ? block::SnapshotMode::kExisting : block::SnapshotMode::kAbsolutePaths;
+}
+
 block::SnapshotRequest snapshot_request(api::BlockdevSnapshotSync args) {
   block::SnapshotRequest request;
   request.device = args.device.value_or("");
@@ -17,9 +22,7 @@ block::SnapshotRequest snapshot_request(api::BlockdevSnapshotSync args) {
   request.overlay_path = std::move(args.snapshot_file);
   request.overlay_node_name = args.snapshot_node_name.value_or("");
   if (args.format) request.format = *std::move(args.format);
-  const bool existing =
-      args.mode.value_or(api::NewImageMode::kAbsolutePaths) == api::NewImageMode::kExisting;
-  request.mode = existing ? block::SnapshotMode::kExisting : block::SnapshotMode::kAbsolutePaths;
+  request.mode = snapshot_mode(args.mode);
   return request;
 }
 
