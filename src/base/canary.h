@@ -27,6 +27,10 @@ struct Canaries {
   bool failed_flush_forgotten = false;
   // A group's heads on several loops pivot one after the other, without the gate.
   bool group_without_gate = false;
+  // A commit's layers leave the chain before the base is durable.
+  bool commit_without_flush = false;
+  // A commit leaves out what reads as zeroes in the layers.
+  bool commit_skips_zeroes = false;
 };
 inline Canaries canaries;
 #else
@@ -39,6 +43,8 @@ struct Canaries {
   bool freed_cluster_reused_early = false;
   bool failed_flush_forgotten = false;
   bool group_without_gate = false;
+  bool commit_without_flush = false;
+  bool commit_skips_zeroes = false;
 };
 inline constexpr Canaries canaries;
 #endif

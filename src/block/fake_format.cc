@@ -44,6 +44,8 @@ class FakeDriver final : public Driver {
 
   Task<Result<>> read(uint64_t offset, const IoVec& iov, Flags flags) override {
     check_aligned(offset, iov.size_bytes());
+    ++hooks_.reads_begun;
+    co_await hooks_.reads.enter();
     for (uint64_t done = 0; done < iov.size_bytes();) {
       const uint64_t at = offset + done;
       const uint64_t part = std::min(iov.size_bytes() - done, kFakeCluster - at % kFakeCluster);
@@ -137,6 +139,13 @@ class FakeDriver final : public Driver {
     co_return facts;
   }
   std::string filename() const override { return file_.child()->driver().filename(); }
+  Task<Result<>> set_backing_name(std::string filename, std::string) override {
+    if (hooks_.fail_backing_name) co_return base::fail(ErrorKind::kIo, "the test says so");
+    CHECK(!node_.read_only() && filename.size() < kMapAt - kNameAt);
+    std::fill(header_.begin() + kNameAt, header_.begin() + kMapAt, std::byte{0});
+    std::ranges::copy(std::as_bytes(std::span(filename)), header_.begin() + kNameAt);
+    co_return co_await flush();
+  }
 
  private:
   static void check_aligned(uint64_t offset, uint64_t length) {

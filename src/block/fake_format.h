@@ -18,7 +18,10 @@ struct FakeHooks {
   bool fail_writes = false;
   bool fail_flush = false;
   bool fail_read_only = false;
+  bool fail_backing_name = false;
+  async::Gate reads;  // closed: a read waits here, before it looks at anything
   int writes_begun = 0;
+  int reads_begun = 0;
   int flushes = 0;
   int copies = 0;
   int zeroings = 0;

@@ -34,6 +34,12 @@ Task<Result<>> attach_root(Root& root, Node& node, Permissions used, Permissions
     co_return base::fail(ErrorKind::kBusy,
                          fmt::format("Node '{}' is busy: {}", node.name(), node.busy_reason()));
   }
+  if (node.in_flux && used != permission::kNone) {
+    co_return base::fail(
+        base::Error(ErrorKind::kBusy,
+                    fmt::format("Node '{}' is busy: {}", node.name(), node.blocked_by()))
+            .with_hint("its content is changing; use the node above, or wait for the job's end"));
+  }
   root.edge().attach(&node, used, shared);
   auto result = update_permissions(node);
   if (!result) {
@@ -330,7 +336,7 @@ Task<Result<Node*>> Graph::open_node(NodeSpec spec, async::Loop& default_home, b
   co_return tree.top;
 }
 
-Result<> Graph::adopt(OpenedTree& tree, const Claim& claim) {
+Result<> Graph::adopt(OpenedTree& tree, const Claim& claim, bool for_snapshot) {
   for (const auto& node : tree.nodes) {
     // Made-up names begin with '#' and are unique.
     if (!node->name().starts_with('#')) TRY(check_name_is_free(node->name(), &claim));
@@ -340,6 +346,8 @@ Result<> Graph::adopt(OpenedTree& tree, const Claim& claim) {
     chains_.add(*node, claims_.own_chain(claim));
     nodes_.push_back(std::move(node));
   }
+  // A node that was open before is the user's.
+  if (for_snapshot && !tree.nodes.empty()) made_by_snapshot_.insert(tree.top);
   tree.nodes.clear();
   added_.insert(tree.top);
   return {};
@@ -349,6 +357,19 @@ Result<> Graph::adopt(OpenedTree& tree, const Claim& claim) {
 Task<void> Graph::hide(const std::vector<Node*>& leaving) {
   const auto exclusion = co_await readers_.exclude();
   leaving_.insert(leaving.begin(), leaving.end());
+}
+
+bool Graph::goes_with_its_chain(const Node& node) const {
+  return !added_.contains(&node) || made_by_snapshot_.contains(&node);
+}
+
+Task<Result<>> Graph::close_dropped(Node& top, const Node& base, const Claim& claim) {
+  if (!goes_with_its_chain(top)) co_return Result<>();
+  for (Node* node = &top; node != &base && goes_with_its_chain(*node);
+       node = node->children().backing.child()) {
+    added_.erase(node);
+  }
+  co_return co_await close_unused(top, claim);
 }
 
 Task<Result<>> Graph::close_unused(Node& node, const Claim& claim) {
@@ -382,6 +403,7 @@ void Graph::forget(const std::vector<Node*>& closed) {
     by_name_.erase(node->name());
     added_.erase(node);
     leaving_.erase(node);
+    made_by_snapshot_.erase(node);
     std::erase_if(nodes_, [&](const auto& owned) { return owned.get() == node; });
   }
 }
@@ -524,6 +546,14 @@ Task<void> Graph::detach(Root& root) {
   } else {
     (void)co_await readers_.exclude();  // whoever had found the root is done
   }
+  root_left_.wake_all();
+}
+
+Task<void> Graph::detach_claimed(Root& root) {
+  if (chains_.of(&root) == 0) co_return;
+  (void)co_await async::call_on(root.head()->home(), detach_root(root));
+  chains_.remove(root);
+  (void)co_await readers_.exclude();  // whoever had found the root is done
   root_left_.wake_all();
 }
 

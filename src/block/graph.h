@@ -87,7 +87,16 @@ class Graph final {
   bool has_node(const Node* node) const;
   // Takes over the nodes of `tree` (its top as one that was added by itself) if their names are
   // free, or reserved by `claim`, which holds them from here on; else leaves it to the caller.
-  Result<> adopt(OpenedTree& tree, const Claim& claim);
+  // `for_snapshot`: the top was made by a snapshot, and goes when a commit has merged it away.
+  Result<> adopt(OpenedTree& tree, const Claim& claim, bool for_snapshot = false);
+  // As adopt() had it, for a node that is restored.
+  void mark_made_by_snapshot(const Node& node) { made_by_snapshot_.insert(&node); }
+  // Layers that leave a chain (layers.h). True if `node` goes by itself when no chain has it any
+  // more: nobody added it, or a snapshot did.
+  bool goes_with_its_chain(const Node& node) const;
+  // Closes `top`, which nobody uses any more, if it goes by itself, and those between it and `base`
+  // that go with it; all others stay as they are. `base` has other users; `claim` holds the chain.
+  Task<Result<>> close_dropped(Node& top, const Node& base, const Claim& claim);
   // `node` belongs to the user from now on, as if it had been added by itself.
   void keep(const Node& node) { added_.insert(&node); }
   // Closes `node`, which nobody uses any more, and what only it used. `claim` holds its chain.
@@ -123,6 +132,8 @@ class Graph final {
   // After the root's last request. Locks that nobody needs any more are given up, and a node that
   // was only kept by this root is closed.
   Task<void> detach(Root& root);
+  // For those who hold a claim on its chain; the node stays open even if nobody uses it now.
+  Task<void> detach_claimed(Root& root);
 
   // Changes the home of `node` and of all below it. kBusy while exports or other nodes use them.
   Task<Result<>> move_to_loop(Node& node, async::Loop& loop);
@@ -180,8 +191,9 @@ class Graph final {
   std::map<std::string, async::Loop*, std::less<>> io_loops_;
   std::vector<std::unique_ptr<Node>> nodes_;
   std::map<std::string, Node*, std::less<>> by_name_;  // those that leave included
-  std::set<const Node*> leaving_;  // being closed: no longer listed, found or read
-  std::set<const Node*> added_;    // by a user, not on behalf of another node
+  std::set<const Node*> leaving_;           // being closed: no longer listed, found or read
+  std::set<const Node*> added_;             // by a user, not on behalf of another node
+  std::set<const Node*> made_by_snapshot_;  // of these
   std::map<std::string, std::shared_ptr<Device>, std::less<>> devices_;
   std::multiset<const async::Loop*> moving_to_;  // where nodes are about to live
   ChainMap chains_;

@@ -55,6 +55,13 @@ class Edge {
   void attach(Node* child, Permissions used, Permissions shared);
   void detach();
   void set_permissions(Permissions used, Permissions shared) { used_ = used, shared_ = shared; }
+  // A backing edge: what the child's other users may do although the role forbids it. For who
+  // writes into the child what the parent shadows (a commit).
+  Permissions also_shared() const { return also_shared_; }
+  void set_also_shared(Permissions permissions) {
+    shared_ = (shared_ & ~also_shared_) | permissions;
+    also_shared_ = permissions;
+  }
   // The pivot's step: the same use, of another node. No I/O, no waiting.
   void repoint(Node* child);
 
@@ -84,6 +91,7 @@ class Edge {
   Node* child_ = nullptr;
   Permissions used_ = permission::kNone;
   Permissions shared_ = permission::kAll;
+  Permissions also_shared_ = permission::kNone;
 };
 
 // A node's own uses of others. Made before its driver, which keeps a reference.
@@ -194,6 +202,9 @@ class Node final {
   void unblock(std::string_view reason);
   // The first of these reasons; empty: nothing blocks it.
   std::string blocked_by() const { return blockers_.empty() ? std::string() : blockers_.front(); }
+  // What the node alone reads as is changing below its users, who see nothing of it since layers
+  // above shadow it (a commit): nobody else may begin to use it.
+  bool in_flux = false;
 
  private:
   friend class DirtyTracker;

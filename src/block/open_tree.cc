@@ -131,6 +131,10 @@ class Opener {
                              fmt::format("Node '{}' lives on another I/O thread ('{}')",
                                          node->name(), node->home().name()));
       }
+      if (node->in_flux) {
+        co_return base::fail(ErrorKind::kBusy,
+                             fmt::format("Node '{}' is busy: {}", node->name(), node->blocked_by()));
+      }
     } else {
       node = CO_TRY(
           co_await open(std::move(*std::get<std::unique_ptr<NodeSpec>>(child)), files_above));

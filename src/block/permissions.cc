@@ -24,7 +24,8 @@ PermissionSet child_permissions(const Edge& edge, const PermissionSet& of_parent
   switch (edge.role()) {
     case EdgeRole::kBacking:
       wanted.used &= permission::kConsistentRead;
-      wanted.shared = permission::kConsistentRead | permission::kWriteUnchanged;
+      wanted.shared =
+          permission::kConsistentRead | permission::kWriteUnchanged | edge.also_shared();
       break;
     case EdgeRole::kFile:
       if (parent.is_transparent()) break;

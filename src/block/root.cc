@@ -17,7 +17,7 @@ class Root::Admission {
  public:
   Admission(Root& root, IoCounters& counters, uint64_t bytes)
       : root_(root), counters_(counters), bytes_(bytes), begun_(root.head()->home().now()) {
-    ++root_.in_flight_;
+    half_ = root_.enter();
   }
   ~Admission() {
     ++counters_.operations;
@@ -27,7 +27,7 @@ class Root::Admission {
       ++counters_.failed;
     }
     counters_.total_ns += static_cast<uint64_t>((async::Loop::current().now() - begun_).count());
-    if (--root_.in_flight_ == 0 && !root_.drained_.empty()) root_.drained_.wake_all();
+    root_.leave(half_);
   }
   Admission(const Admission&) = delete;
   Admission& operator=(const Admission&) = delete;
@@ -42,6 +42,7 @@ class Root::Admission {
   IoCounters& counters_;
   uint64_t bytes_;
   async::TimePoint begun_;
+  unsigned half_ = 0;
   bool ok_ = false;
 };
 
@@ -73,7 +74,7 @@ Task<Result<>> flush_unsealed(Node& node) {
 }  // namespace
 
 Root::~Root() {
-  CHECK(in_flight_ == 0);
+  CHECK(in_flight() == 0);
   CHECK(!edge_);
 }
 
@@ -188,9 +189,9 @@ Task<Result<Root::ChainRun>> Root::status(uint64_t offset, uint64_t length) {
                          fmt::format("no status for {} bytes at {} of node '{}' ({} bytes)", length,
                                      offset, node->name(), size));
   }
-  ++in_flight_;  // held against drain, not counted as I/O
+  const unsigned half = enter();  // held against drain, not counted as I/O
   Result<ChainRun> answer = co_await chain_status(*node, offset, length);
-  if (--in_flight_ == 0 && !drained_.empty()) drained_.wake_all();
+  leave(half);
   co_return answer;
 }
 
@@ -215,8 +216,26 @@ Task<Result<Root::ChainRun>> Root::chain_status(Node& head, uint64_t offset, uin
   co_return found;
 }
 
+unsigned Root::enter() {
+  ++in_flight_[half_];
+  return half_;
+}
+
+void Root::leave(unsigned half) {
+  if (--in_flight_[half] == 0 && !drained_.empty()) drained_.wake_all();
+}
+
 Task<void> Root::drain() {
-  while (in_flight_ != 0) co_await drained_.wait();
+  while (in_flight() != 0) co_await drained_.wait();
+}
+
+// The half that is not in use is empty whenever nobody settles: those that come now are counted
+// there, and the other one can only fall.
+Task<void> Root::settle() {
+  const auto guard = co_await settling_.lock();
+  const unsigned old = half_;
+  half_ = 1 - old;
+  while (in_flight_[old] != 0) co_await drained_.wait();
 }
 
 Task<bool> Root::drain_until(async::TimePoint deadline) {
@@ -233,10 +252,10 @@ Task<bool> Root::drain_until(async::TimePoint deadline) {
     self.waiting->wake_all();
   };
   async::Loop& loop = async::Loop::current();
-  if (in_flight_ != 0) loop.arm(expiry);
-  while (in_flight_ != 0 && !expiry.expired) co_await drained_.wait();
+  if (in_flight() != 0) loop.arm(expiry);
+  while (in_flight() != 0 && !expiry.expired) co_await drained_.wait();
   loop.disarm(expiry);
-  co_return in_flight_ == 0;
+  co_return in_flight() == 0;
 }
 
 }  // namespace firn::block

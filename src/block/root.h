@@ -63,8 +63,11 @@ class Root final {
   // Holds back requests that are not admitted yet. A closed gate never holds back those in flight.
   async::Gate& gate() { return gate_; }
   // Requests admitted through this root and not complete, reads included.
-  size_t in_flight() const { return in_flight_; }
+  size_t in_flight() const { return in_flight_[0] + in_flight_[1]; }
   Task<void> drain();  // until in_flight() is 0; close the gate first
+  // Until every request that was admitted before this call is complete; others go on meanwhile, and
+  // no gate is needed. After it nothing is read any more by what the graph was before.
+  Task<void> settle();
   // The same, but not beyond `deadline`: false if some are in flight still.
   Task<bool> drain_until(async::TimePoint deadline);
 
@@ -83,8 +86,14 @@ class Root final {
   static Task<Result<ChainRun>> chain_status(Node& head, uint64_t offset, uint64_t length);
   Edge edge_;
   async::Gate gate_;
-  size_t in_flight_ = 0;
-  async::WaitList drained_;
+  unsigned enter();
+  void leave(unsigned half);
+
+  // Requests are counted in two halves, in turns (settle).
+  size_t in_flight_[2] = {0, 0};
+  unsigned half_ = 0;
+  async::Mutex settling_;
+  async::WaitList drained_;  // a half has become empty
   std::move_only_function<void()> on_resize_;
   RootStats stats_;
 };

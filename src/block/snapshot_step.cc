@@ -283,7 +283,8 @@ void SnapshotStep::add_to(GraphChange& change) const {
 
 void SnapshotStep::adopt() {
   overlay_ = &prepared_->top();
-  CHECK(graph_.adopt(prepared_->tree(), claim_).has_value());  // its names were free, and still are
+  // Its names were free, and still are.
+  CHECK(graph_.adopt(prepared_->tree(), claim_, true).has_value());
 }
 
 void SnapshotStep::close_gates() {

@@ -44,6 +44,9 @@ struct GraphChange {
   struct NewBacking {
     std::string overlay;
     std::string backing_node;  // empty: none
+    // What the header is to say; empty: it stays as it is.
+    std::string backing_file;
+    std::string backing_format;
   };
   // A device that begins, with its head.
   struct NewDevice {
