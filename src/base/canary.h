@@ -29,6 +29,8 @@ struct Canaries {
   bool group_without_gate = false;
   // A commit's layers leave the chain before the base is durable.
   bool commit_without_flush = false;
+  // A commit makes the base the head while requests are in flight on the old one.
+  bool commit_pivot_without_drain = false;
   // A commit leaves out what reads as zeroes in the layers.
   bool commit_skips_zeroes = false;
 };
@@ -44,6 +46,7 @@ struct Canaries {
   bool failed_flush_forgotten = false;
   bool group_without_gate = false;
   bool commit_without_flush = false;
+  bool commit_pivot_without_drain = false;
   bool commit_skips_zeroes = false;
 };
 inline constexpr Canaries canaries;

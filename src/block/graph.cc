@@ -527,9 +527,14 @@ Task<Result<Node*>> Graph::find_claimed_head(const Claim& claim, std::string dev
 Task<Result<>> Graph::attach(Root& root, Node& node, Permissions used, Permissions shared) {
   if (!has_node(&node)) co_return gone();
   const Claim claimed = co_await claim({node.name()});
-  if (!holds(claimed, &node)) co_return gone();
+  co_return co_await attach_claimed(root, node, used, shared, claimed);
+}
+
+Task<Result<>> Graph::attach_claimed(Root& root, Node& node, Permissions used, Permissions shared,
+                                     const Claim& claim) {
+  if (!holds(claim, &node)) co_return gone();
   CO_TRY(co_await async::call_on(node.home(), attach_root(root, node, used, shared)));
-  chains_.add(root, claims_.own_chain(claimed));
+  chains_.add(root, claims_.own_chain(claim));
   co_return Result<>();
 }
 

@@ -132,7 +132,9 @@ class Graph final {
   // After the root's last request. Locks that nobody needs any more are given up, and a node that
   // was only kept by this root is closed.
   Task<void> detach(Root& root);
-  // For those who hold a claim on its chain; the node stays open even if nobody uses it now.
+  // Both for those who hold a claim on the chain; a node that nobody uses any more stays open.
+  Task<Result<>> attach_claimed(Root& root, Node& node, Permissions used, Permissions shared,
+                                const Claim& claim);
   Task<void> detach_claimed(Root& root);
 
   // Changes the home of `node` and of all below it. kBusy while exports or other nodes use them.

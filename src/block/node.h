@@ -168,6 +168,11 @@ class Node final {
   const std::vector<Edge*>& parents() const { return parents_; }
 
   const NodeOptions& options() const { return options_; }
+  // Of those that are looked at with each request: what a head passes on to what takes its place.
+  void take_request_options(const NodeOptions& from) {
+    options_.unmap = from.unmap;
+    options_.detect_zeroes = from.detect_zeroes;
+  }
   // What NodeSpec::definition said when the node was opened, or at its last reopening. Empty for a
   // node that nobody defined: the backing image that a header names, an overlay's file.
   const std::string& definition() const { return definition_; }
