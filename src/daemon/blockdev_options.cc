@@ -2,10 +2,13 @@
 
 #include <fmt/format.h>
 
+#include <boost/json/object.hpp>
 #include <limits>
 #include <memory>
 #include <utility>
 
+#include "api/codec.h"
+#include "base/json.h"
 #include "daemon/unsupported.h"
 #include "drivers/file/file_driver.h"
 #include "drivers/null/null_driver.h"
@@ -197,6 +200,17 @@ Result<> fill(block::NodeSpec&, std::monostate) {
   return fail(ErrorKind::kInvalidArgument, "Parameter 'driver' is missing");
 }
 
+// What is the driver's alone, as JSON: neither every node's options nor children.
+std::string own_options(const api::BlockdevOptions& options) {
+  boost::json::value all = api::encode(options);
+  boost::json::object& object = all.get_object();
+  for (std::string_view name : {"driver", "node-name", "read-only", "auto-read-only", "discard",
+                                "cache", "force-share", "detect-zeroes", "file", "backing"}) {
+    object.erase(name);
+  }
+  return base::print_json(all);
+}
+
 Result<block::NodeSpec> node_spec_below(const api::BlockdevOptions& options,
                                         const block::NodeOptions& inherited) {
   block::NodeSpec spec;
@@ -204,6 +218,7 @@ Result<block::NodeSpec> node_spec_below(const api::BlockdevOptions& options,
   spec.node_name = options.node_name.value_or("");
   spec.options = TRY(common_options(options, inherited));
   TRY(std::visit([&](const auto& own) { return fill(spec, own); }, options.u));
+  spec.definition = own_options(options);
   return spec;
 }
 

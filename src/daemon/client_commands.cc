@@ -70,7 +70,7 @@ Task<Result<JsonValue>> ClientCommands::call(const api::CommandEntry& command, J
   const bool refused = role_needed(command) > *caller_.access.role;
   const bool recorded = stream_ != nullptr && context_.audit != nullptr;
   if (!refused && (!recorded || !changes_something(command))) {
-    co_return co_await command.run(handlers_, std::move(arguments));
+    co_return co_await carry_out(command, std::move(arguments));
   }
   std::optional<base::Error> why;
   if (refused) why = refusal(command, caller_.access, caller_.monitor);
@@ -87,6 +87,19 @@ Task<Result<JsonValue>> ClientCommands::call(const api::CommandEntry& command, J
   co_return fail(*std::move(why));
 }
 
+Task<Result<JsonValue>> ClientCommands::carry_out(const api::CommandEntry& command,
+                                                  JsonValue arguments) {
+  if (context_.after_command == nullptr || !changes_something(command)) {
+    co_return co_await command.run(handlers_, std::move(arguments));
+  }
+  JsonValue given = arguments;
+  auto result = co_await command.run(handlers_, std::move(arguments));
+  auto recorded =
+      co_await context_.after_command(command.name, std::move(given), result.has_value());
+  if (result && !recorded) co_return fail(std::move(recorded).error());
+  co_return result;
+}
+
 Task<Result<JsonValue>> ClientCommands::run_recorded(const api::CommandEntry& command,
                                                      JsonValue arguments, AuditRecord record) {
   auto written = co_await context_.audit->write(record.begin_line());
@@ -98,7 +111,7 @@ Task<Result<JsonValue>> ClientCommands::run_recorded(const api::CommandEntry& co
     context_.audit->post(record.refused_line(why), false);
     co_return fail(std::move(why));
   }
-  auto result = co_await command.run(handlers_, std::move(arguments));
+  auto result = co_await carry_out(command, std::move(arguments));
   context_.audit->post(record.end_line(result, stream_->peer_is_gone()), true);
   co_return result;
 }

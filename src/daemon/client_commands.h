@@ -49,6 +49,11 @@ struct CommandContext {
   std::function<std::vector<api::MonitorInfo>(const ClientCommands& self)> describe_monitors;
   AuditLog* audit = nullptr;  // null: nothing is recorded
   uint64_t next_record = 1;
+  // Called after each command that changes something, before it is answered; null: nobody is. An
+  // error takes the place of the answer.
+  std::function<async::Task<base::Result<>>(std::string_view command, base::JsonValue arguments,
+                                            bool succeeded)>
+      after_command;
   RejectionMeter rejections;
   std::list<const ClientCommands*> clients;  // those that are connected, in order of coming
   // What makes the modules that each client has of its own; null: none of them.
@@ -88,7 +93,10 @@ class ClientCommands final : public qmp::Commands {
   async::Task<base::Result<base::JsonValue>> call(const api::CommandEntry& command,
                                                   base::JsonValue arguments, CallPath path,
                                                   std::optional<base::JsonValue> id);
-  // Runs it between two lines of the log.
+  // Runs it, and tells the state what it has changed.
+  async::Task<base::Result<base::JsonValue>> carry_out(const api::CommandEntry& command,
+                                                       base::JsonValue arguments);
+  // The same between two lines of the log.
   async::Task<base::Result<base::JsonValue>> run_recorded(const api::CommandEntry& command,
                                                           base::JsonValue arguments,
                                                           AuditRecord record);

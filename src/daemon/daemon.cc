@@ -84,19 +84,30 @@ block::Registry make_registry() {
   return registry;
 }
 
-Result<std::unique_ptr<Daemon>> Daemon::create(async::Runtime& runtime, const Options& options) {
-  auto state = std::make_unique<block::NullStateStore>();
-  auto graph = TRY(block::Graph::create(runtime, make_registry(), *state));
-  if (options.plain_overlays) graph->overlay_defaults.erase("qcow2");
-  auto audit = TRY(open_audit(options));
-  return std::unique_ptr<Daemon>(
-      new Daemon(std::move(state), std::move(graph), std::move(audit), options.inherited_sockets));
+Task<Result<std::unique_ptr<Daemon>>> Daemon::create(async::Runtime& runtime,
+                                                     const Options& options,
+                                                     std::unique_ptr<state::Store> store) {
+  auto recorder = std::make_unique<Recorder>(std::move(store));
+  auto graph = block::Graph::create(runtime, make_registry(), *recorder);
+  if (!graph) {
+    co_await recorder->close(false);
+    co_return fail(std::move(graph).error());
+  }
+  if (options.plain_overlays) (*graph)->overlay_defaults.erase("qcow2");
+  auto audit = open_audit(options);
+  if (!audit) {
+    (void)co_await (*graph)->close();
+    co_await recorder->close(false);
+    co_return fail(std::move(audit).error());
+  }
+  co_return std::unique_ptr<Daemon>(new Daemon(std::move(recorder), *std::move(graph),
+                                               *std::move(audit), options.inherited_sockets));
 }
 
-Daemon::Daemon(std::unique_ptr<block::StateStore> state, std::unique_ptr<block::Graph> graph,
+Daemon::Daemon(std::unique_ptr<Recorder> recorder, std::unique_ptr<block::Graph> graph,
                std::unique_ptr<AuditLog> audit, chardev::InheritedSockets inherited_sockets)
     : audit_(std::move(audit)),
-      state_(std::move(state)),
+      recorder_(std::move(recorder)),
       graph_(std::move(graph)),
       exports_(*graph_, events_),
       block_handlers_(*graph_, events_),
@@ -124,7 +135,14 @@ Daemon::Daemon(std::unique_ptr<block::StateStore> state, std::unique_ptr<block::
                .clients = {},
                .make_modules = [this] { return make_modules(); }},
       commands_(context_),
-      monitors_(context_, events_, chardevs_) {}
+      monitors_(context_, events_, chardevs_) {
+  recorder_->attach(*graph_, exports_);
+  if (recorder_->has_store()) {
+    context_.after_command = [this](std::string_view command, JsonValue arguments, bool succeeded) {
+      return recorder_->note(command, std::move(arguments), succeeded);
+    };
+  }
+}
 
 Daemon::~Daemon() = default;
 
@@ -156,7 +174,7 @@ Task<Result<>> Daemon::start_audit() {
 }
 
 Task<Result<>> Daemon::carry_out(Option option) {
-  auto done = co_await run_action(option);
+  auto done = co_await carry_out_once(option);
   if (!done) co_return fail(std::move(done).error().with_context(option.shown()));
   co_return Result<>();
 }
@@ -189,9 +207,12 @@ Task<Result<>> Daemon::run_action(const Option& option) {
 
 Task<Result<>> Daemon::stop() {
   co_await monitors_.drain(kDrainPatience);
+  recorder_->end();  // what goes from here on comes back with the next start
   co_await exports_.close();
   co_await jobs_.close();
   auto closed = co_await graph_->close();
+  auto recorded = co_await recorder_->close(restored_ && closed.has_value());
+  if (closed) closed = std::move(recorded);
   events_.close();
   co_await monitors_.close();
   if (audit_ != nullptr) {

@@ -1,6 +1,7 @@
 // Daemon: everything that firnd is made of, from the command line's actions to the orderly end.
 #pragma once
 
+#include <deque>
 #include <memory>
 #include <string>
 
@@ -9,7 +10,6 @@
 #include "async/task.h"
 #include "base/result.h"
 #include "block/graph.h"
-#include "block/state_store.h"
 #include "chardev/chardevs.h"
 #include "chardev/listen_fds.h"
 #include "daemon/audit_log.h"
@@ -20,9 +20,12 @@
 #include "daemon/job_handlers.h"
 #include "daemon/monitors.h"
 #include "daemon/options.h"
+#include "daemon/recorder.h"
+#include "daemon/state_options.h"
 #include "jobs/job_list.h"
 #include "qmp/commands.h"
 #include "qmp/events.h"
+#include "state/store.h"
 
 namespace firn::daemon {
 
@@ -32,16 +35,27 @@ block::Registry make_registry();
 // Belongs to the control loop.
 class Daemon final {
  public:
-  // Errors: those of Graph::create, and of opening the audit log.
-  static base::Result<std::unique_ptr<Daemon>> create(async::Runtime& runtime,
-                                                      const Options& options);
+  // `store` is what --state names, or null. Errors: those of Graph::create, and of opening the
+  // audit log; the store is closed then.
+  static async::Task<base::Result<std::unique_ptr<Daemon>>> create(
+      async::Runtime& runtime, const Options& options,
+      std::unique_ptr<state::Store> store = nullptr);
   ~Daemon();  // stopped
 
   // Begins the audit log, if there is one. Called before the first carry_out(). An error is the
   // end.
   async::Task<base::Result<>> start_audit();
 
-  // Carries one option of the command line out. Errors are complete: "--blockdev TEXT: ...".
+  // Brings back what the state remembers: what can be there before the options, and what comes
+  // after them (exports, whose server an option may have brought; monitors, whose clients find
+  // all of it). Both do nothing without --state.
+  // `options` are those that carry_out() will be called with, in their order: an option that the
+  // state forbids is refused before anything is opened.
+  async::Task<base::Result<>> restore(const std::vector<Option>& options);
+  async::Task<base::Result<>> finish_restore();
+
+  // Carries one option of the command line out, unless the state has it already. Errors are
+  // complete: "--blockdev TEXT: ...".
   async::Task<base::Result<>> carry_out(Option option);
 
   // The daemon's own, which nobody's role bounds.
@@ -59,15 +73,25 @@ class Daemon final {
   async::Task<base::Result<>> stop();
 
  private:
-  Daemon(std::unique_ptr<block::StateStore> state, std::unique_ptr<block::Graph> graph,
+  Daemon(std::unique_ptr<Recorder> recorder, std::unique_ptr<block::Graph> graph,
          std::unique_ptr<AuditLog> audit, chardev::InheritedSockets inherited_sockets);
+  async::Task<base::Result<>> carry_out_once(const Option& option);
   async::Task<base::Result<>> run_action(const Option& option);
+  async::Task<base::Result<>> restore_thing(const state::Thing& thing);
   std::unique_ptr<ClientModules> make_modules();
   // For the command line: of the sockets that the daemon was started with, any by its number.
   DescriptorLookup inherited_by_number();
 
   std::unique_ptr<AuditLog> audit_;  // null without --audit
-  std::unique_ptr<block::StateStore> state_;
+  std::unique_ptr<Recorder> recorder_;
+  state::Contents contents_;  // as the state was at the start
+  struct Judged {
+    StateOption option;
+    StateOptions::Verdict verdict;
+  };
+  std::deque<Judged> judged_;         // the options that are still to come
+  std::vector<Option> late_options_;  // monitors that come when all is there
+  bool restored_ = false;
   std::unique_ptr<block::Graph> graph_;
   async::Event end_;
   async::CancelSource startup_;

@@ -48,7 +48,7 @@ class DaemonTest : public testing::Test {
     async::run_until_done(*runtime_, run_body(body, std::move(options)));
   }
   Task<void> run_body(Task<void> (*body)(DaemonTest&), Options options) {
-    auto daemon = Daemon::create(*runtime_, options);
+    auto daemon = co_await Daemon::create(*runtime_, options);
     daemon_ = daemon->get();
     daemon_->events().subscribe(recorder_);
     co_await body(*this);

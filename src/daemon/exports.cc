@@ -7,8 +7,10 @@
 #include <functional>
 #include <utility>
 
+#include "api/codec.h"
 #include "api/events.h"
 #include "base/check.h"
+#include "base/json.h"
 #include "daemon/unsupported.h"
 
 namespace firn::daemon {
@@ -19,7 +21,7 @@ using base::ErrorKind;
 using base::fail;
 using base::Result;
 
-Task<std::string> head_name(nbd::Export& exported) {
+Task<std::string> head_of(nbd::Export& exported) {
   const block::Node* head = exported.root().head();
   co_return head == nullptr ? std::string() : head->name();
 }
@@ -106,9 +108,10 @@ Task<Result<>> Exports::add(api::BlockExportOptions options) {
   CO_TRY(check_new_id(options.id));
   nbd::ExportOptions own = CO_TRY(nbd_options(options));
   // Taken from here on.
-  entries_.emplace(
-      options.id,
-      Entry{.number = ++last_number_, .name = own.name, .node_name = options.node_name});
+  entries_.emplace(options.id, Entry{.number = ++last_number_,
+                                     .name = own.name,
+                                     .node_name = options.node_name,
+                                     .definition = base::print_json(api::encode(options))});
   auto node = co_await find_node(options);
   Result<nbd::Export*> exported = fail(ErrorKind::kGeneric, "NBD server not running");
   if (!node) {
@@ -199,12 +202,41 @@ Task<Result<std::vector<api::BlockExportInfo>>> Exports::list() {
     info.shutting_down = found->second.shutting_down;
     if (!info.shutting_down) {
       nbd::Export& exported = *found->second.exported;
-      info.node_name = co_await async::call_on(exported.home(), head_name(exported));
+      info.node_name = co_await async::call_on(exported.home(), head_of(exported));
     }
     info.id = std::move(id);
     list.push_back(std::move(info));
   }
   co_return list;
+}
+
+std::vector<std::string> Exports::ids() const {
+  std::vector<std::string> ids;
+  for (const auto& [id, entry] : entries_) {
+    if (entry.exported != nullptr) ids.push_back(id);
+  }
+  std::ranges::sort(ids, {},
+                    [&](const std::string& id) { return entries_.find(id)->second.number; });
+  return ids;
+}
+
+std::string Exports::definition(const std::string& id) const {
+  const auto at = entries_.find(id);
+  return at == entries_.end() ? std::string() : at->second.definition;
+}
+
+std::string Exports::node_name(const std::string& id) const {
+  const auto at = entries_.find(id);
+  return at == entries_.end() ? std::string() : at->second.node_name;
+}
+
+Task<std::string> Exports::head_name(std::string id) {
+  const auto at = entries_.find(id);
+  if (at == entries_.end() || at->second.exported == nullptr || at->second.shutting_down) {
+    co_return std::string();
+  }
+  nbd::Export& exported = *at->second.exported;
+  co_return co_await async::call_on(exported.home(), head_of(exported));
 }
 
 Task<void> Exports::close() {

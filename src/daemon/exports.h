@@ -42,6 +42,16 @@ class Exports final {
 
   async::Task<base::Result<std::vector<api::BlockExportInfo>>> list();
 
+  // For the state: those that are open, oldest first.
+  std::vector<std::string> ids() const;
+  // How it was asked for, as JSON; the node or device that it was asked for. Of one that is gone:
+  // empty.
+  std::string definition(const std::string& id) const;
+  std::string node_name(const std::string& id) const;
+  // The node that it serves now. The caller holds a claim on the chain. Empty if it is gone, or
+  // about to go.
+  async::Task<std::string> head_name(std::string id);
+
   // Stops the server if there is one.
   async::Task<void> close();
 
@@ -50,6 +60,7 @@ class Exports final {
     uint64_t number = 0;              // they are listed newest first, as QEMU does
     std::string name;                 // what clients ask for
     std::string node_name;            // as it was asked for
+    std::string definition;           // all of it, as JSON
     nbd::Export* exported = nullptr;  // null until it is open
     bool shutting_down = false;
   };

@@ -35,10 +35,12 @@ Task<void> end_on_signals(async::SignalSource& signals, Daemon& daemon) {
 Task<Result<>> start(Daemon& daemon, const Options& options, Background* background,
                      std::unique_ptr<Pidfile>& pidfile) {
   CO_TRY(co_await daemon.start_audit());
+  CO_TRY(co_await daemon.restore(options.actions));
   for (const Option& action : options.actions) {
     CO_TRY(co_await daemon.carry_out(action));
     if (daemon.end_is_asked()) co_return Result<>();
   }
+  CO_TRY(co_await daemon.finish_restore());
   if (options.pidfile) pidfile = CO_TRY(Pidfile::create(*options.pidfile));
   if (background != nullptr) CO_TRY(background->ready());
   co_return Result<>();
@@ -46,7 +48,13 @@ Task<Result<>> start(Daemon& daemon, const Options& options, Background* backgro
 
 Task<int> serve(async::Runtime& runtime, async::SignalSource& signals, const Options& options,
                 Background* background) {
-  auto daemon = Daemon::create(runtime, options);
+  std::unique_ptr<state::Store> store;
+  if (options.state) {
+    auto opened = co_await state::Store::open(*options.state, state::posix_files());
+    if (!opened) co_return failed(opened.error());
+    store = *std::move(opened);
+  }
+  auto daemon = co_await Daemon::create(runtime, options, std::move(store));
   if (!daemon) co_return failed(daemon.error());
   async::TaskScope scope;
   scope.spawn(end_on_signals(signals, **daemon));

@@ -23,6 +23,7 @@ enum class Action : uint8_t {
   kDaemonize,
   kPidfile,
   kAudit,
+  kState,
   kCompat,
   kTrace,
 };
@@ -36,7 +37,7 @@ struct OptionRow {
   std::string_view help;  // as it stands in --help
 };
 
-constexpr std::array<OptionRow, 14> kOptions = {{
+constexpr std::array<OptionRow, 15> kOptions = {{
     {"help",
      'h',
      false,
@@ -131,6 +132,15 @@ constexpr std::array<OptionRow, 14> kOptions = {{
      Action::kPidfile,
      {},
      "  --pidfile <path>       write the process ID to a file after startup\n\n"},
+    {"state",
+     0,
+     true,
+     Action::kState,
+     {},
+     "  --state <path>         remember nodes, devices, exports and the rest in this\n"
+     "                         file, and bring them back at the next start, after a\n"
+     "                         crash too; options that were carried out once are\n"
+     "                         skipped then\n\n"},
     {"trace",
      'T',
      true,
@@ -233,6 +243,13 @@ std::optional<std::string> option_help(const Option& option) {
   return std::nullopt;
 }
 
+// The working directory changes when the daemon goes to the background.
+std::string absolute(std::string path) {
+  std::error_code error;
+  std::string result = std::filesystem::absolute(path, error).string();
+  return error ? std::move(path) : std::move(result);
+}
+
 Result<> apply(Options& options, Given given) {
   switch (given.row->action) {
     case Action::kHelp:
@@ -244,12 +261,15 @@ Result<> apply(Options& options, Given given) {
     case Action::kDaemonize:
       options.daemonize = true;
       return {};
-    case Action::kPidfile: {
-      std::error_code error;
-      options.pidfile = std::filesystem::absolute(*given.argument, error).string();
-      if (error) options.pidfile = *given.argument;
+    case Action::kPidfile:
+      options.pidfile = absolute(*std::move(given.argument));
       return {};
-    }
+    case Action::kState:
+      if (options.state) {
+        return fail(ErrorKind::kInvalidArgument, "--state can be given once only");
+      }
+      options.state = absolute(*std::move(given.argument));
+      return {};
     case Action::kAudit:
       if (options.audit) {
         return fail(ErrorKind::kInvalidArgument, "--audit can be given once only");

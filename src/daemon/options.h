@@ -41,6 +41,7 @@ struct Options {
   bool daemonize = false;
   std::optional<std::string> pidfile;  // absolute: daemonizing changes the directory
   std::optional<std::string> audit;    // --audit's argument
+  std::optional<std::string> state;    // --state's file, absolute
   bool plain_overlays = false;         // --compat overlay=plain
   // What the process was started with; main's to fill in.
   chardev::InheritedSockets inherited_sockets;

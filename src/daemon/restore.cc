@@ -1,0 +1,201 @@
+#include "daemon/restore.h"
+
+#include <fmt/format.h>
+
+#include <boost/json/object.hpp>
+#include <set>
+#include <utility>
+
+#include "api/codec.h"
+#include "base/json.h"
+#include "base/log.h"
+#include "block/permissions.h"
+#include "daemon/node_record.h"
+#include "state/view.h"
+
+namespace firn::daemon {
+
+namespace kind = state::kind;
+using async::Task;
+using base::Error;
+using base::ErrorKind;
+using base::fail;
+using base::Result;
+
+namespace {
+
+// On the node's home loop. ----------------------------------------------------------------------
+
+// As the seal of a snapshot: what the daemon before us wrote, the kernel may still hold.
+Task<Result<>> seal_here(block::Node& node) {
+  CO_TRY(co_await node.flush());
+  CO_TRY(co_await node.driver().set_read_only(true));
+  node.set_read_only_mark(true);
+  co_return block::update_permissions(node);
+}
+
+Task<void> mark_unsealed(block::Node& node) {
+  node.seal_failed = true;
+  for (block::Edge* edge : node.parents()) {
+    if (edge->role() == block::EdgeRole::kBacking) edge->parent()->unsealed_below = &node;
+  }
+  co_return;
+}
+
+// The header may be from before or from after the change that a crash cut short.
+Task<Result<>> set_header(block::Node& overlay) {
+  const block::Node* below = overlay.children().backing.child();
+  std::string wanted = below == nullptr ? std::string() : below->driver().filename();
+  const block::ImageFacts facts = CO_TRY(co_await overlay.driver().facts());
+  std::string named =
+      facts.backing_filename_full.empty() ? facts.backing_filename : facts.backing_filename_full;
+  if (named == wanted) co_return Result<>();
+  const bool was_read_only = overlay.read_only();
+  if (was_read_only) CO_TRY(co_await overlay.driver().set_read_only(false));
+  auto result = co_await overlay.driver().set_backing_name(
+      std::move(wanted), below == nullptr ? std::string() : std::string(below->driver().name()));
+  if (was_read_only) {
+    auto back = co_await overlay.driver().set_read_only(true);
+    if (result) result = std::move(back);
+  }
+  co_return result;
+}
+
+// On the control loop. --------------------------------------------------------------------------
+
+class GraphRestorer {
+ public:
+  GraphRestorer(block::Graph& graph, state::Store& store, const state::Contents& contents)
+      : graph_(graph), store_(store), contents_(contents) {}
+
+  Task<Result<>> run() {
+    CO_TRY(co_await check_files());
+    for (const state::Intent& intent : contents_.intents) {
+      base::log_warning(fmt::format("a change was cut short and is carried out now: {}",
+                                    state::describe(intent.change)));
+    }
+    CO_TRY(co_await store_.begin());
+    for (const state::Thing& thing : contents_.things) {
+      if (thing.kind == kind::kObject) CO_TRY(graph_.add_io_loop(thing.id));
+    }
+    for (const state::NodeRecord& node : contents_.nodes) CO_TRY(co_await open(node, 0));
+    CO_TRY(co_await finish_intents());
+    for (const state::Thing& thing : contents_.things) {
+      if (thing.kind != kind::kDevice) continue;
+      CO_TRY_CONTEXT(co_await graph_.add_device(thing.id, thing.node),
+                     fmt::format("device '{}'", thing.id));
+    }
+    co_return Result<>();
+  }
+
+ private:
+  // All that is wrong is told at once; nothing has been opened yet.
+  Task<Result<>> check_files() {
+    std::string wrong;
+    co_await async::Loop::current().on_worker([&] {
+      const bool same_boot = contents_.boot_id == state::posix_files().boot_id();
+      for (const state::NodeRecord& node : contents_.nodes) {
+        if (node.path.empty()) continue;
+        const std::string one = state::check_file(state::posix_files(), node, same_boot);
+        if (one.empty()) continue;
+        if (!wrong.empty()) wrong += "; ";
+        wrong += fmt::format("'{}' (node '{}'): {}", node.path, node.name, one);
+      }
+    });
+    if (wrong.empty()) co_return Result<>();
+    co_return fail(
+        Error(ErrorKind::kOpenFileFailed,
+              fmt::format("images are not as state file '{}' knows them: {}", store_.path(), wrong))
+            .with_hint(fmt::format("bring them back as they were; or, if they are right as they "
+                                   "are, run: firn state accept {}",
+                                   store_.path())));
+  }
+
+  // Children first. A state whose nodes lead in a circle was damaged.
+  Task<Result<>> open(const state::NodeRecord& record, int depth) {
+    constexpr int kMaxDepth = 10000;
+    if (graph_.find_node(record.name) != nullptr) co_return Result<>();
+    for (const std::string& name : {record.file, record.backing}) {
+      if (name.empty()) continue;
+      const state::NodeRecord* child = contents_.find_node(name);
+      if (child == nullptr || depth == kMaxDepth) {
+        co_return fail(ErrorKind::kCorrupt,
+                       fmt::format("state file '{}': node '{}' uses node '{}', which is not there",
+                                   store_.path(), record.name, name));
+      }
+      CO_TRY(co_await open(*child, depth + 1));
+    }
+    auto opened = co_await open_one(record);
+    if (opened) co_return Result<>();
+    co_return fail(std::move(opened).error().with_context(fmt::format("node '{}'", record.name)));
+  }
+
+  Task<Result<>> open_one(const state::NodeRecord& record) {
+    async::Loop* home = &graph_.default_io_loop();
+    if (!record.io_thread.empty()) {
+      home = graph_.find_io_loop(record.io_thread);
+      if (home == nullptr) {
+        co_return fail(ErrorKind::kNotFound,
+                       fmt::format("iothread \"{}\" not found", record.io_thread));
+      }
+    }
+    block::NodeSpec spec = CO_TRY(node_spec(record, graph_.registry()));
+    block::Node* node = CO_TRY(co_await graph_.restore_node(std::move(spec), *home, record.added));
+    if (record.seal != state::Seal::kToSeal) co_return Result<>();
+    CO_TRY_CONTEXT(co_await async::call_on(node->home(), seal_here(*node)),
+                   "could not be sealed after a crash");
+    state::Store::Update update;
+    update.note_sealed(record.name);
+    co_return co_await store_.write(std::move(update));
+  }
+
+  Task<Result<>> finish_intents() {
+    std::set<std::string> rewritten;
+    for (const state::Intent& intent : contents_.intents) {
+      for (const auto& backing : intent.change.backings) rewritten.insert(backing.overlay);
+    }
+    for (const state::NodeRecord& record : contents_.nodes) {
+      block::Node* node = graph_.find_node(record.name);
+      if (record.seal == state::Seal::kUnsealed) {
+        co_await async::call_on(node->home(), mark_unsealed(*node));
+      }
+      if (!rewritten.contains(record.name)) continue;
+      CO_TRY_CONTEXT(co_await async::call_on(node->home(), set_header(*node)),
+                     fmt::format("node '{}': its header could not be given the backing file that "
+                                 "it has",
+                                 record.name));
+      if (record.seal != state::Seal::kSealed) continue;
+      state::Store::Update update;
+      update.note_sealed(record.name);
+      CO_TRY(co_await store_.write(std::move(update)));
+    }
+    co_return Result<>();
+  }
+
+  block::Graph& graph_;
+  state::Store& store_;
+  const state::Contents& contents_;
+};
+
+}  // namespace
+
+Task<Result<>> restore_graph(block::Graph& graph, state::Store& store,
+                             const state::Contents& contents) {
+  GraphRestorer restorer(graph, store, contents);
+  co_return co_await restorer.run();
+}
+
+Task<Result<>> restore_exports(Exports& exports, const state::Contents& contents) {
+  for (const state::Thing& thing : contents.things) {
+    if (thing.kind != kind::kExport) continue;
+    const std::string shown = fmt::format("export '{}'", thing.id);
+    base::JsonValue definition = CO_TRY_CONTEXT(base::parse_json(thing.definition), shown);
+    if (definition.is_object()) definition.get_object()["node-name"] = thing.node;
+    auto options = CO_TRY_CONTEXT(
+        api::decode_as<api::BlockExportOptions>(definition, api::InputMode::kJson), shown);
+    CO_TRY_CONTEXT(co_await exports.add(std::move(options)), shown);
+  }
+  co_return Result<>();
+}
+
+}  // namespace firn::daemon
