@@ -37,6 +37,7 @@ void Recorder::begin(const state::Contents& contents) {
     if (thing.kind == kind::kDevice) devices_.insert(thing.id);
     if (thing.kind == kind::kExport) exports_known_.insert(thing.id);
   }
+  begun_ = true;
   recording_ = true;
   exports_are_there_ = exports_known_.empty();
 }
@@ -50,7 +51,7 @@ Task<Result<>> Recorder::close(bool in_order) {
 // Changes ---------------------------------------------------------------------------------------
 
 Task<Result<uint64_t>> Recorder::record_intent(block::GraphChange change) {
-  if (!is_on()) co_return uint64_t{0};
+  if (!begun_) co_return uint64_t{0};
   CO_TRY(co_await record_nodes_of(change));
   const uint64_t number = CO_TRY(co_await store_->record_intent(change));
   open_.emplace(number, std::move(change));
@@ -128,7 +129,8 @@ Task<Result<>> Recorder::sync_nodes() {
 Task<Result<>> Recorder::record_node(std::string name) {
   const auto claim = co_await graph_->claim({name});
   block::Node* node = graph_->find_node(name);
-  if (node == nullptr || nodes_.contains(name)) co_return Result<>();
+  if (node == nullptr || !graph_->holds(claim, node)) co_return Result<>();  // another by now
+  if (nodes_.contains(name)) co_return Result<>();
   co_return co_await record_tree(*node);
 }
 
@@ -168,6 +170,7 @@ Task<Result<>> Recorder::record_device(std::string id) {
   const auto claim = co_await graph_->claim({id});
   if (graph_->find_device(id) == nullptr || devices_.contains(id)) co_return Result<>();
   const block::Node* head = CO_TRY(co_await graph_->find_head(id, ""));
+  if (!graph_->holds(claim, head)) co_return Result<>();
   devices_.insert(id);
   co_return co_await put({.kind = std::string(kind::kDevice),
                           .id = id,

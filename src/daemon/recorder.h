@@ -39,7 +39,8 @@ class Recorder final : public block::StateStore {
   // its exports are once begin_exports() is called.
   void begin(const state::Contents& contents);
   void begin_exports() { exports_are_there_ = true; }
-  // Records nothing more: what goes now goes with the daemon, not by a user's wish.
+  // Compares nothing more: what goes now goes with the daemon, not by a user's wish. Changes of
+  // chains are recorded all the same.
   void end() { recording_ = false; }
   // After the graph. `in_order` as Store::close has it.
   async::Task<base::Result<>> close(bool in_order);
@@ -78,6 +79,7 @@ class Recorder final : public block::StateStore {
   std::unique_ptr<state::Store> store_;
   block::Graph* graph_ = nullptr;
   Exports* exports_ = nullptr;
+  bool begun_ = false;
   bool recording_ = false;
   bool exports_are_there_ = false;
   // What is recorded, by name.
