@@ -72,6 +72,12 @@ class Driver {
   // first; no mutating call is in flight. An error leaves the node as it was.
   virtual Task<Result<>> set_read_only(bool read_only) = 0;
 
+  // True once something written may be lost for good: a flush failed whose report the kernel does
+  // not repeat, so that no later flush proves anything. Flushes fail from then on.
+  virtual bool has_lost_data() const { return false; }
+  // An operator takes that: flushes tell of what happens from here on.
+  virtual void accept_loss() {}
+
   // What the users above do and share has changed: take the image locks that say so (protocol
   // drivers), or pass on what the format needs of its children (format drivers do nothing;
   // block::Graph does it for them). New locks are taken before old ones are given up. Errors:

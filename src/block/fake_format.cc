@@ -119,6 +119,8 @@ class FakeDriver final : public Driver {
     base::store_be<uint64_t>(header_.data() + 8, size_bytes);
     co_return co_await flush();
   }
+  bool has_lost_data() const override { return hooks_.lost_data; }
+  void accept_loss() override { hooks_.lost_data = false; }
   Task<Result<>> set_read_only(bool read_only) override {
     if (hooks_.fail_read_only) co_return base::fail(ErrorKind::kIo, "the test says so");
     if (read_only) co_return co_await flush();

@@ -19,11 +19,13 @@
 #include <vector>
 
 #include "async/runtime.h"
+#include "async/scope.h"
 #include "async/sync.h"
 #include "block/claims.h"
 #include "block/node.h"
 #include "block/registry.h"
 #include "block/root.h"
+#include "block/space_guard.h"
 #include "block/state_store.h"
 
 namespace firn::block {
@@ -59,6 +61,8 @@ class Graph final {
   // {"qcow2": {{"extended_l2", "on"}}}, and what --compat overlay=plain makes of it.
   using CreateOptions = std::vector<std::pair<std::string, std::string>>;
   std::map<std::string, CreateOptions, std::less<>> overlay_defaults;
+  // What the store of an overlay must have free for a snapshot to be taken.
+  SpaceReserve snapshot_reserve;
 
   // I/O threads by name (object-add qom-type=iothread).
   Result<async::Loop*> add_io_loop(std::string id);
@@ -164,6 +168,16 @@ class Graph final {
   // Held briefly, and not twice by one task.
   Task<Reading> read_nodes();
 
+  // Tells the state store that `intent` is done but for the seals of `unsealed`, and keeps in mind
+  // which intent these nodes belong to. For those who hold a claim on their chains.
+  Task<Result<>> record_done(uint64_t intent, std::vector<std::string> unsealed);
+  // The same once one of them is sealed after all.
+  Task<Result<>> record_seal(std::string node_name);
+
+  // Work whose command has been answered already: what a missed deadline leaves to undo. close()
+  // waits for it.
+  async::TaskScope& leftovers() { return leftovers_; }
+
   // Flushes and closes everything, parents first, chain by chain beside each other, so that one
   // that hangs keeps no other from its orderly end; then ends the I/O loops. The first error is
   // given, the rest is closed all the same. Closing twice does nothing more.
@@ -202,6 +216,8 @@ class Graph final {
   ClaimQueue claims_;
   ReaderGate readers_;
   async::WaitList root_left_;
+  std::map<std::string, uint64_t, std::less<>> unsealed_;  // node -> its intent
+  async::TaskScope leftovers_;
 };
 
 }  // namespace firn::block

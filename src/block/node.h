@@ -197,6 +197,7 @@ class Node final {
   // Root::flush flushes it too. A seal that failed leaves it set, with `seal_failed`.
   Node* unsealed_below = nullptr;
   bool seal_failed = false;  // on the old head: flushes give EIO until an operator resolves it
+  std::string seal_error;    // why
 
   // Why the node may not be snapshotted, resized or deleted: "node is used as backing hd of 's1'",
   // or what blocks it. Empty: nothing.

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <filesystem>
 
 #include "base/check.h"
 #include "base/units.h"
@@ -28,6 +29,15 @@ base::Error could_not(std::string_view do_what, const std::string& path, base::E
   const std::string text = fmt::format("Could not {} '{}'", do_what, path);
   if (error.errno_value() != 0) return base::Error::from_errno(error.errno_value(), text);
   return std::move(error).with_context(text);
+}
+
+// Both are without symbolic links, so that the way between them is the names' own.
+std::string relative_name(const std::string& path, const std::string& directory) {
+  std::string name = std::filesystem::path(path).lexically_relative(directory).string();
+  // What stands before a colon would be taken for a protocol.
+  const size_t colon = name.find(':');
+  if (colon != std::string::npos && name.find('/') > colon) name.insert(0, "./");
+  return name;
 }
 
 }  // namespace
@@ -115,30 +125,42 @@ Task<Result<>> PreparedOverlay::run() {
   const DriverEntry* format = CO_TRY(co_await check_format());
   CO_TRY(co_await find_path());
   CO_TRY(co_await verify_backing_path());
-  if (plan_.mode == SnapshotMode::kExisting) {
-    auto stat = co_await files().stat(path_);
-    if (stat) CO_TRY(co_await check_not_in_use(*stat));
-    CO_TRY(co_await open_file());
-    CO_TRY(co_await open_image());
-    CO_TRY(co_await check_existing_image());
-  } else {
-    auto stat = co_await files().stat(path_);
-    const bool exists = stat.has_value();
-    if (exists) {
-      if (plan_.mode == SnapshotMode::kExclusive) {
-        co_return base::fail(
-            base::Error::from_errno(EEXIST, fmt::format("Could not create '{}'", plan_.path)));
-      }
-      CO_TRY(co_await check_not_in_use(*stat));
-    } else {
-      CO_TRY(co_await make_file());
-    }
-    CO_TRY(co_await open_file());
-    CO_TRY(co_await lay_out(*format, exists));
-    CO_TRY(co_await open_image());
-    if (created_) CO_TRY(co_await files().sync_directory(directory_));
-  }
+  const bool creates = plan_.mode != SnapshotMode::kExisting;
+  if (creates) CO_TRY(check_layout(*format));
+  auto stat = co_await files().stat(path_);
+  CO_TRY(co_await check_target(stat ? &*stat : nullptr));
+  if (creates && !stat) CO_TRY(co_await make_file());
+  CO_TRY(co_await open_file());
+  if (creates) CO_TRY(co_await lay_out(*format, stat.has_value()));
+  CO_TRY(co_await open_image());
+  if (!creates) CO_TRY(co_await check_existing_image());
+  if (created_) CO_TRY(co_await files().sync_directory(directory_));
   co_return co_await take_permissions();
+}
+
+// What is asked of the layout, before anything is touched.
+Result<> PreparedOverlay::check_layout(const DriverEntry& format) const {
+  return format.check_create == nullptr ? Result<>() : format.check_create(create_request());
+}
+
+// Null: nothing is there yet.
+Task<Result<>> PreparedOverlay::check_target(const async::FileStat* existing) const {
+  if (existing != nullptr) {
+    if (plan_.mode == SnapshotMode::kExclusive) {
+      co_return base::fail(
+          base::Error::from_errno(EEXIST, fmt::format("Could not create '{}'", plan_.path)));
+    }
+    CO_TRY(co_await check_not_in_use(*existing));
+    if (existing->kind == async::FileKind::kBlockDevice) {
+      if (plan_.mode != SnapshotMode::kRelativePaths) co_return Result<>();
+      co_return base::fail(
+          base::Error(
+              ErrorKind::kOpenFileFailed,
+              fmt::format("'{}' is a block device, which no path can be relative to", plan_.path))
+              .with_hint("take the mode absolute-paths"));
+    }
+  }
+  co_return co_await check_space(plan_.reserve, directory_, plan_.path);
 }
 
 Task<Result<const DriverEntry*>> PreparedOverlay::check_format() const {
@@ -254,12 +276,20 @@ Task<Result<>> PreparedOverlay::lay_out(const DriverEntry& format, bool existed)
     overwritten_ = true;
     if (stat.kind == async::FileKind::kRegular) CO_TRY(co_await file_->driver().resize(0));
   }
+  const DriverEntry::CreateRequest request = create_request();
+  co_return co_await format.create(user_, request);
+}
+
+DriverEntry::CreateRequest PreparedOverlay::create_request() const {
   DriverEntry::CreateRequest request;
   request.size_bytes = plan_.below.driver().size_bytes();
   request.backing_filename = plan_.below.driver().filename();
+  if (plan_.mode == SnapshotMode::kRelativePaths) {
+    request.backing_filename = relative_name(request.backing_filename, directory_);
+  }
   request.backing_format = plan_.below.driver().name();
   request.options = plan_.create_options;
-  co_return co_await format.create(user_, request);
+  return request;
 }
 
 Task<Result<>> PreparedOverlay::open_image() {

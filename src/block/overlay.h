@@ -12,6 +12,7 @@
 #include "block/permissions.h"
 #include "block/registry.h"
 #include "block/snapshot.h"
+#include "block/space_guard.h"
 
 namespace firn::block {
 
@@ -32,6 +33,7 @@ struct OverlayPlan {
   // What the overlay is opened with, and what its users will do; not set: as `below`.
   std::optional<NodeOptions> options;
   std::optional<PermissionSet> users;
+  SpaceReserve reserve;    // of the overlay's store
   bool may_exist = false;  // false: a file that is there is somebody's of this very moment
   std::vector<FileInUse> files_in_use;  // where it may exist: all that are open here
 };
@@ -76,6 +78,9 @@ class PreparedOverlay {
   Task<Result<>> find_path();
   Task<Result<>> verify_backing_path() const;
   Task<Result<>> check_not_in_use(const async::FileStat& stat) const;
+  Result<> check_layout(const DriverEntry& format) const;
+  Task<Result<>> check_target(const async::FileStat* existing) const;
+  DriverEntry::CreateRequest create_request() const;
   Task<Result<>> make_file();
   Task<Result<>> open_file();
   Task<Result<>> lay_out(const DriverEntry& format, bool existed);

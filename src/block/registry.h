@@ -72,6 +72,9 @@ struct DriverEntry {
         options;  // "cluster_size=64k", checked by the format
   };
   Task<Result<>> (*create)(Edge& file, const CreateRequest& request) = nullptr;
+  // Formats: whether `create` would take this request, before anything is touched. Null: it says so
+  // itself.
+  Result<> (*check_create)(const CreateRequest& request) = nullptr;
 };
 
 class Registry {

@@ -7,8 +7,9 @@ namespace firn::block {
 Task<Result<SnapshotReport>> take_snapshot(Graph& graph, SnapshotRequest request) {
   std::vector<TransactionAction> actions;
   actions.emplace_back(std::move(request));
-  auto reports = CO_TRY(co_await run_transaction(graph, std::move(actions)));
-  co_return std::move(reports.front());
+  TransactionOutcome outcome = co_await run_transaction(graph, std::move(actions));
+  CO_TRY(std::move(outcome.result));
+  co_return std::move(outcome.reports.front());
 }
 
 }  // namespace firn::block

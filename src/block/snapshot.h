@@ -19,6 +19,7 @@ namespace firn::block {
 enum class SnapshotMode {
   kAbsolutePaths,  // create the overlay (an existing file or device is used anew), store an
                    // absolute backing path
+  kRelativePaths,  // as kAbsolutePaths, but store the way from the overlay's folder; files only
   kExclusive,      // as kAbsolutePaths, but an existing file or device is refused
   kExisting,       // use what is there: an image of the same size whose header leads to the head
 };
@@ -37,6 +38,10 @@ struct SnapshotRequest {
   // Creation options by their names in the format ("extended_l2", "on"). They come before
   // Graph::overlay_defaults.
   std::vector<std::pair<std::string, std::string>> overlay_options;
+  // From the call to the pivot, the wait for other commands on this disk included. Beyond it the
+  // call fails (kTimedOut) and leaves no trace; where an operation on a store hangs, that is so
+  // once it ends. In a transaction the shortest counts for all.
+  std::optional<async::Duration> deadline;
 };
 
 struct SnapshotReport {
@@ -47,7 +52,10 @@ struct SnapshotReport {
   uint64_t pause_ns = 0;    // how long the turn of the pivot kept the loop from requests
   uint64_t prepare_ns = 0;  // from the call to the pivot
   uint64_t seal_ns = 0;
-  uint64_t in_flight = 0;  // mutating requests that the old head carried over the pivot
+  uint64_t in_flight = 0;      // mutating requests that the old head carried over the pivot
+  uint64_t overlay_bytes = 0;  // what the overlay takes of its store; 0 on a block device
+  std::string seal_error;      // empty: the old head is sealed
+  bool can_seal_again = true;  // if it is not: whether seal_again() may help without a loss
 };
 
 // On the control loop; holds a claim on the chains of all disks that it names to its end. Order of

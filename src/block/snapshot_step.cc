@@ -4,9 +4,9 @@
 
 #include <algorithm>
 
-#include "base/canary.h"
 #include "base/check.h"
 #include "block/permissions.h"
+#include "block/seal.h"
 
 namespace firn::block {
 
@@ -57,44 +57,28 @@ SnapshotStep::Pivoted pivot(Node& old_head, PreparedOverlay& prepared, Node& ove
           .in_flight = old_head.mutation_count()};
 }
 
-Task<Result<>> seal_steps(Node& node) {
-  co_await node.wait_for_mutations();
-  if (!base::canaries.seal_without_flush) {
-    CO_TRY(co_await node.flush());
-    // A guest's flush may have taken the one report of a lost write-back.
-    if (node.flush_failed) {
-      co_return base::fail(ErrorKind::kIo, "a flush of it failed meanwhile");
-    }
-    CO_TRY(co_await node.driver().set_read_only(true));
-  }
-  node.set_read_only_mark(true);
-  auto locks = update_permissions(node);
-  if (!locks) node.set_read_only_mark(false);
-  co_return locks;
+struct SealFailure {
+  std::string error;
+  bool can_retry = true;
+};
+Task<SealFailure> failure_of(const Node& old_head) {
+  co_return SealFailure{.error = old_head.seal_error, .can_retry = can_seal_again(old_head)};
 }
 
-Task<Result<>> seal_head(Node& old_head, Node& overlay) {
-  if (old_head.read_only()) {
-    (void)update_permissions(old_head);  // nobody may write to it any more; who did before, may
-    co_return Result<>();
-  }
-  auto result = co_await seal_node(old_head);
-  if (result) {
-    overlay.unsealed_below = nullptr;
-    co_return result;
-  }
-  co_return base::fail(
-      base::Error(ErrorKind::kIo,
-                  fmt::format("The snapshot was taken and node '{}' is in use, but node '{}' below "
-                              "it could not be sealed: {}",
-                              overlay.name(), old_head.name(), result.error().text()))
-          .with_hint(result.error().hint()));
+// What its image takes of its store.
+Task<uint64_t> bytes_of(Node& overlay) {
+  Node* at = &overlay;
+  while (at->children().file) at = at->children().file.child();
+  const auto stat = co_await at->driver().identity();
+  co_return stat ? stat->allocated_bytes : 0;
 }
 
 Task<Result<async::FileStat>> identity_of(Node& node) {
   if (!node.driver().is_protocol()) co_return base::fail(ErrorKind::kUnsupported, "a format");
   co_return co_await node.driver().identity();
 }
+
+Task<std::string> filename_of(Node& node) { co_return node.driver().filename(); }
 
 Task<void> discard_overlay(PreparedOverlay& overlay) { co_await overlay.discard(); }
 
@@ -116,12 +100,6 @@ Result<> check_head(const Node& head) {
   return {};
 }
 
-Task<Result<>> seal_node(Node& node) {
-  auto result = co_await seal_steps(node);
-  if (!result) node.seal_failed = true;
-  co_return result;
-}
-
 // On the control loop. --------------------------------------------------------------------------
 
 Task<Result<OverlayPlan>> make_overlay_plan(Graph& graph, const Graph::Claim& claim,
@@ -133,6 +111,7 @@ Task<Result<OverlayPlan>> make_overlay_plan(Graph& graph, const Graph::Claim& cl
                    .node_name = request.overlay_node_name,
                    .mode = request.mode,
                    .create_options = request.overlay_options,
+                   .reserve = graph.snapshot_reserve,
                    .files_in_use = {}};
   if (const auto defaults = graph.overlay_defaults.find(request.format);
       defaults != graph.overlay_defaults.end()) {
@@ -225,12 +204,20 @@ Task<Result<>> SnapshotStep::prepare_node(const Earlier& earlier) {
   }
   CO_TRY(co_await async::call_on(
       overlay->home(), PreparedOverlay::check_node(*overlay, *old_head_, graph_.registry())));
+  CO_TRY(co_await check_space_of(*overlay));
   if (&overlay->home() != &old_head_->home()) {
     CO_TRY(co_await graph_.move_to_loop_locked(*overlay, old_head_->home()));
   }
   prepared_ = CO_TRY(co_await async::call_on(
       old_head_->home(), PreparedOverlay::take_over(*overlay, *old_head_, graph_.registry())));
   co_return Result<>();
+}
+
+Task<Result<>> SnapshotStep::check_space_of(Node& overlay) const {
+  const std::string path = co_await async::call_on(overlay.home(), filename_of(overlay));
+  const size_t slash = path.rfind('/');
+  if (slash == std::string::npos || path.starts_with("/dev/")) co_return Result<>();
+  co_return co_await check_space(graph_.snapshot_reserve, path.substr(0, slash + 1), path);
 }
 
 // Each head gets one overlay, and no node is the overlay of two.
@@ -316,6 +303,11 @@ void SnapshotStep::note_pivot() {
 Task<void> SnapshotStep::seal() {
   sealed_ = co_await async::call_on(home(), seal_head(*old_head_, *overlay_));
   report_.seal_ns = static_cast<uint64_t>((async::Loop::current().now() - moved_).count());
+  report_.overlay_bytes = co_await async::call_on(home(), bytes_of(*overlay_));
+  if (sealed_) co_return;
+  const auto outcome = co_await async::call_on(home(), failure_of(*old_head_));
+  report_.seal_error = outcome.error;
+  report_.can_seal_again = outcome.can_retry;
 }
 
 }  // namespace firn::block

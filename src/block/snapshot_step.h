@@ -26,9 +26,6 @@ GraphChange::NewNode describe_new_node(const Graph& graph, PreparedOverlay& over
                                        const Node& below);
 // Home loop. That `head` is the top of its chain, used by roots alone, and that nothing blocks it.
 Result<> check_head(const Node& head);
-// Home loop. Makes `node`, which admits no request any more, durable and read-only, and gives up
-// its writer's locks. After an error the node is marked: Node::seal_failed.
-Task<Result<>> seal_node(Node& node);
 
 class SnapshotStep final {
  public:
@@ -71,6 +68,7 @@ class SnapshotStep final {
 
  private:
   Task<Result<>> prepare_node(const Earlier& earlier);
+  Task<Result<>> check_space_of(Node& overlay) const;
   Result<> check_not_taken(const Earlier& earlier) const;
   Result<> check_own_overlay_name(const Earlier& earlier) const;
   std::string device_name() const;

@@ -95,6 +95,33 @@ TEST_F(SnapshotTest, ARelativePathIsStoredAsAnAbsoluteOne) {
   EXPECT_EQ(run_io(head()->driver().facts())->backing_filename, path("base"));
 }
 
+TEST_F(SnapshotTest, ARelativePathIsTheWayFromTheOverlaysFolder) {
+  std::filesystem::create_directories(path("there/deep"));
+  const auto stored = [&](const std::string& file, const std::string& node) {
+    auto wanted = request(file, node);
+    wanted.mode = SnapshotMode::kRelativePaths;
+    const auto report = snapshot(std::move(wanted));
+    EXPECT_TRUE(report) << report.error().text();
+    return run_io(head()->driver().facts())->backing_filename;
+  };
+  EXPECT_EQ(stored("there/deep/s1", "s1"), "../../base");
+  EXPECT_EQ(stored("there/a:b", "s2"), "deep/s1");
+  EXPECT_EQ(stored("there/s3", "s3"), "./a:b");
+}
+
+TEST_F(SnapshotTest, ExclusiveRefusesWhateverIsThere) {
+  make_file("s1", 100, 'x');
+  auto wanted = request("s1");
+  wanted.mode = SnapshotMode::kExclusive;
+  const auto refused = snapshot(wanted);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().text(), "Could not create '" + path("s1") + "': File exists");
+  EXPECT_EQ(refused.error().kind(), ErrorKind::kOpenFileFailed);
+  EXPECT_EQ(content("s1", 0, 100), std::string(100, 'x'));
+  wanted.overlay_path = path("s2");
+  EXPECT_TRUE(snapshot(wanted));
+}
+
 TEST_F(SnapshotTest, AChainOfManyReadsAsOneDisk) {
   for (int i = 0; i < 20; ++i) {
     ASSERT_TRUE(write(root_, static_cast<uint64_t>(i) * 4096, 4096, static_cast<char>('a' + i)));
@@ -406,6 +433,10 @@ class PivotTest : public SnapshotTest {
   }
   void hold(const std::string& node) { run_io(set_gate(node, false)); }
   void let_go(const std::string& node) { run_io(set_gate(node, true)); }
+  static Task<void> set_flush_gate(std::string node, bool open) {
+    open ? fake_hooks(node).flush_gate.open() : fake_hooks(node).flush_gate.close();
+    co_return;
+  }
   static Task<void> set_gate(std::string node, bool open) {
     open ? fake_hooks(node).writes.open() : fake_hooks(node).writes.close();
     co_return;
@@ -449,6 +480,31 @@ TEST_F(PivotTest, NobodyWaitsForARequestInFlightButTheSealAndACopyThatOverlapsIt
   EXPECT_EQ(read(root_, 1023, 2), "oC");
   EXPECT_TRUE(base_->read_only());
   EXPECT_EQ(root_.head()->unsealed_below, nullptr);
+}
+
+TEST_F(PivotTest, AMissedDeadlineChangesNothing) {
+  run_io(set_flush_gate("a", false));
+  auto wanted = request("s1");
+  wanted.deadline = std::chrono::milliseconds(20);
+  const auto late = snapshot(wanted);
+  ASSERT_FALSE(late);
+  EXPECT_EQ(late.error().kind(), ErrorKind::kTimedOut);
+  EXPECT_EQ(late.error().text(), "The snapshot was not ready within 20 ms");
+  ASSERT_TRUE(write(root_, 0, 512, 'W'));
+  EXPECT_EQ(head(), base_);
+  EXPECT_EQ(graph_->leftovers().running(), 1u);
+  // The next one of this disk waits for what is left of it, within its own time.
+  EXPECT_FALSE(snapshot(wanted));
+  run_io(set_flush_gate("a", true));
+  run(graph_->leftovers().join());
+  EXPECT_FALSE(exists("s1"));
+  EXPECT_EQ(graph_->nodes().size(), 2u);
+  EXPECT_FALSE(base_->read_only());
+
+  wanted.deadline = std::chrono::minutes(1);
+  const auto taken = snapshot(wanted);
+  ASSERT_TRUE(taken) << taken.error().text();
+  EXPECT_EQ(read(root_, 0, 2), "WW");
 }
 
 TEST_F(PivotTest, ASealThatFailsLeavesTheSnapshotStandingAndFlushesFailing) {
@@ -612,6 +668,13 @@ TEST_F(Qcow2SnapshotTest, PlainOverlaysIfAskedFor) {
   unknown.overlay_options = {{"bogus", "on"}};
   EXPECT_FALSE(snapshot(unknown));
   EXPECT_FALSE(exists("s3"));
+  // What can't be laid out costs no file its content.
+  make_file("s4", 100, 'x');
+  unknown = request("s4");
+  unknown.overlay_options = {{"cluster_size", "12345"}};
+  EXPECT_EQ(snapshot(unknown).error().text(),
+            "Cluster size must be a power of two between 512 and 2048k");
+  EXPECT_EQ(content("s4", 0, 100), std::string(100, 'x'));
 }
 
 TEST_F(Qcow2SnapshotTest, AnImageMadeByQemuImgServesAsOverlay) {

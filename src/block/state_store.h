@@ -73,7 +73,8 @@ class StateStore {
   // is recorded.
   virtual async::Task<base::Result<uint64_t>> record_intent(GraphChange change) = 0;
   // All of it has happened, but for the nodes of `to_seal` that could not be sealed: of these the
-  // intent is kept. Before the command replies.
+  // intent is kept. Before the command replies. Called again, with those that are left, when one of
+  // them is sealed after all.
   virtual async::Task<base::Result<>> record_done(uint64_t intent,
                                                   std::vector<std::string> unsealed) = 0;
   // Nothing came of it. Before what was created for it is removed.

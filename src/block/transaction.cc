@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <chrono>
+#include <memory>
+#include <optional>
 #include <ranges>
 #include <utility>
 
@@ -98,37 +100,65 @@ std::vector<std::string> names_in(const std::vector<TransactionAction>& actions)
   return names;
 }
 
+// Between a transaction and who waits for it with a deadline.
+struct Patience {
+  bool given_up = false;  // what was prepared is undone at the next step
+  bool pivoting = false;  // too late to give up
+
+  bool give_up() {
+    if (!pivoting) given_up = true;
+    return given_up;
+  }
+};
+
 class Transaction {
  public:
-  Transaction(Graph& graph, const Graph::Claim& claim) : graph_(graph), claim_(claim) {}
+  Transaction(Graph& graph, const Graph::Claim& claim, Patience& patience)
+      : graph_(graph), claim_(claim), patience_(patience) {}
 
-  Task<Result<std::vector<SnapshotReport>>> run(std::vector<TransactionAction> actions) {
+  Task<TransactionOutcome> run(std::vector<TransactionAction> actions) {
+    Result<> result = co_await run_to_pivot(std::move(actions));
+    if (!result || steps_.empty()) co_return TransactionOutcome{std::move(result), {}};
+    co_await seal();
+    TransactionOutcome outcome{co_await finish(), {}};
+    for (const auto& step : steps_) outcome.reports.push_back(step->take_report());
+    co_return outcome;
+  }
+
+ private:
+  // An error leaves no trace.
+  Task<Result<>> run_to_pivot(std::vector<TransactionAction> actions) {
     for (TransactionAction& action : actions) {
       auto prepared = co_await prepare(std::move(action));
       if (!prepared) {
         co_await undo();
-        co_return base::fail(std::move(prepared).error());
+        co_return prepared;
       }
     }
-    if (steps_.empty()) co_return std::vector<SnapshotReport>();
+    if (steps_.empty()) co_return Result<>();
     CO_TRY(co_await record());
-    CO_TRY(co_await pivot());
-    co_await seal();
-    CO_TRY(co_await finish());
-    std::vector<SnapshotReport> reports;
-    for (const auto& step : steps_) reports.push_back(step->take_report());
-    co_return reports;
+    if (patience_.given_up) {
+      co_await roll_back();
+      co_return kept_waiting();
+    }
+    patience_.pivoting = true;
+    co_return co_await pivot();
   }
 
- private:
+  static Result<> kept_waiting() {
+    return base::fail(ErrorKind::kTimedOut, "the transaction was given up");
+  }
+
   Task<Result<>> prepare(TransactionAction action) {
     if (std::holds_alternative<AbortAction>(action)) {
       co_return base::fail(ErrorKind::kGeneric, "Transaction aborted using Abort action");
     }
+    if (patience_.given_up) co_return kept_waiting();
     auto step = std::make_unique<SnapshotStep>(graph_, claim_,
                                                std::get<SnapshotRequest>(std::move(action)));
     CO_TRY(co_await step->prepare(steps_));
     steps_.push_back(std::move(step));
+    if (patience_.given_up) co_return kept_waiting();
     co_return Result<>();
   }
 
@@ -197,7 +227,7 @@ class Transaction {
       unsealed.push_back(step->old_head().name());
       if (first) first = step->sealed();
     }
-    auto recorded = co_await graph_.state().record_done(intent_, std::move(unsealed));
+    auto recorded = co_await graph_.record_done(intent_, std::move(unsealed));
     if (!recorded && first) {
       first = base::fail(std::move(recorded).error().with_context(
           fmt::format("The snapshot was taken and node '{}' is in use, but that could not be "
@@ -209,21 +239,74 @@ class Transaction {
 
   Graph& graph_;
   const Graph::Claim& claim_;
+  Patience& patience_;
   std::vector<std::unique_ptr<SnapshotStep>> steps_;
   uint64_t intent_ = 0;
 };
 
+// The shortest of all.
+std::optional<async::Duration> deadline_of(const std::vector<TransactionAction>& actions) {
+  std::optional<async::Duration> shortest;
+  for (const TransactionAction& action : actions) {
+    const auto* request = std::get_if<SnapshotRequest>(&action);
+    if (request == nullptr || !request->deadline) continue;
+    shortest = shortest ? std::min(*shortest, *request->deadline) : *request->deadline;
+  }
+  return shortest;
+}
+
+// A transaction that may outlive the command that asked for it.
+struct Shared {
+  Patience patience;
+  std::optional<TransactionOutcome> outcome;
+  async::Event done;
+  async::CancelSource in_time;
+};
+
+Task<void> run_shared(Graph& graph, std::shared_ptr<Shared> shared,
+                      std::vector<TransactionAction> actions) {
+  {
+    const Graph::Claim claim = co_await graph.claim(names_in(actions));
+    Transaction transaction(graph, claim, shared->patience);
+    shared->outcome = co_await transaction.run(std::move(actions));
+  }
+  shared->done.set();
+  shared->in_time.cancel();
+}
+
+Task<TransactionOutcome> run_with_deadline(Graph& graph, std::vector<TransactionAction> actions,
+                                           async::Duration deadline) {
+  const auto shared = std::make_shared<Shared>();
+  graph.leftovers().spawn(run_shared(graph, shared, std::move(actions)));
+  if (!shared->done.is_set()) {
+    (void)co_await async::Loop::current().sleep_for(deadline, shared->in_time.token());
+  }
+  if (!shared->done.is_set() && shared->patience.give_up()) {
+    const auto ms = std::chrono::duration_cast<std::chrono::milliseconds>(deadline).count();
+    co_return TransactionOutcome{
+        base::fail(base::Error(ErrorKind::kTimedOut,
+                               fmt::format("The snapshot was not ready within {} ms", ms))
+                       .with_hint("nothing has changed; what was begun is being undone")),
+        {}};
+  }
+  co_await shared->done.wait();
+  co_return *std::move(shared->outcome);
+}
+
 }  // namespace
 
-Task<Result<std::vector<SnapshotReport>>> run_transaction(Graph& graph,
-                                                          std::vector<TransactionAction> actions) {
+Task<TransactionOutcome> run_transaction(Graph& graph, std::vector<TransactionAction> actions) {
+  if (const auto deadline = deadline_of(actions)) {
+    co_return co_await run_with_deadline(graph, std::move(actions), *deadline);
+  }
   const Graph::Claim claim = co_await graph.claim(names_in(actions));
   co_return co_await run_transaction_claimed(graph, claim, std::move(actions));
 }
 
-Task<Result<std::vector<SnapshotReport>>> run_transaction_claimed(
-    Graph& graph, const Graph::Claim& claim, std::vector<TransactionAction> actions) {
-  Transaction transaction(graph, claim);
+Task<TransactionOutcome> run_transaction_claimed(Graph& graph, const Graph::Claim& claim,
+                                                 std::vector<TransactionAction> actions) {
+  Patience patience;
+  Transaction transaction(graph, claim, patience);
   co_return co_await transaction.run(std::move(actions));
 }
 

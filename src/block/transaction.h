@@ -19,15 +19,21 @@ namespace firn::block {
 struct AbortAction {};  // fails: for those who test what a failure leaves
 using TransactionAction = std::variant<SnapshotRequest, AbortAction>;
 
-// On the control loop; holds a claim on the chains of all disks that it names to its end. One
-// report for each snapshot, in order; none is no error. Errors before the pivot are those of the
-// first action that failed, and leave no trace. After it all snapshots stand, and the error is that
-// of the first head that could not be sealed, or of recording that they were.
-Task<Result<std::vector<SnapshotReport>>> run_transaction(Graph& graph,
-                                                          std::vector<TransactionAction> actions);
+// What became of a transaction: a result, and a report of each snapshot that stands, in order. None
+// does where an action failed before the pivot (`result` is the error of the first that did; no
+// trace is left) and where there was no action. All do after it: then an error is that of the first
+// head that could not be sealed, or of recording that they were.
+struct TransactionOutcome {
+  Result<> result;
+  std::vector<SnapshotReport> reports;
+};
 
-// The same under a claim on all that the actions name.
-Task<Result<std::vector<SnapshotReport>>> run_transaction_claimed(
-    Graph& graph, const Graph::Claim& claim, std::vector<TransactionAction> actions);
+// On the control loop; holds a claim on the chains of all disks that it names to its end. Where a deadline passes, it answers at once,
+// and what was begun is undone behind it (Graph::leftovers), its claims held until then.
+Task<TransactionOutcome> run_transaction(Graph& graph, std::vector<TransactionAction> actions);
+
+// The same under a claim on all that the actions name; deadlines don't count here.
+Task<TransactionOutcome> run_transaction_claimed(Graph& graph, const Graph::Claim& claim,
+                                                 std::vector<TransactionAction> actions);
 
 }  // namespace firn::block

@@ -25,12 +25,17 @@ bool is_busy(const Result<std::vector<SnapshotReport>>& reports) {
   return !reports && reports.error().text().starts_with("The disks can't be stopped at one point");
 }
 
+Result<std::vector<SnapshotReport>> reports_of(TransactionOutcome outcome) {
+  if (!outcome.result) return base::fail(std::move(outcome.result).error());
+  return std::move(outcome.reports);
+}
+
 // On a busy machine a thread may sleep for longer than a transaction waits; nothing has changed
 // then.
 Task<Result<std::vector<SnapshotReport>>> persist(Graph& graph,
                                                   std::vector<TransactionAction> actions) {
   while (true) {
-    auto reports = co_await run_transaction(graph, actions);
+    auto reports = reports_of(co_await run_transaction(graph, actions));
     if (!is_busy(reports)) co_return reports;
   }
 }
@@ -303,7 +308,7 @@ TEST_F(TransactionTest, ALoopThatIsLateHoldsUpNoOther) {
   const auto once = [&]() -> Task<Result<std::vector<SnapshotReport>>> {
     std::vector<TransactionAction> both;
     for (int i = 0; i != 2; ++i) both.emplace_back(request(i, "s" + std::to_string(i)));
-    co_return co_await run_transaction(*graph_, std::move(both));
+    co_return reports_of(co_await run_transaction(*graph_, std::move(both)));
   };
   store_.late_loop = &nodes_[1]->home();
   const auto reports = run(once());

@@ -94,6 +94,7 @@ Task<Result<std::unique_ptr<Daemon>>> Daemon::create(async::Runtime& runtime,
     co_return fail(std::move(graph).error());
   }
   if (options.plain_overlays) (*graph)->overlay_defaults.erase("qcow2");
+  (*graph)->snapshot_reserve = options.snapshot_reserve;
   auto audit = open_audit(options);
   if (!audit) {
     (void)co_await (*graph)->close();

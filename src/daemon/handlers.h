@@ -10,6 +10,7 @@
 
 #include "api/commands.h"
 #include "block/graph.h"
+#include "block/snapshot.h"
 #include "chardev/chardevs.h"
 #include "daemon/chardev_options.h"
 #include "daemon/exports.h"
@@ -30,8 +31,11 @@ class BlockHandlers final : public api::BlockCoreCommands {
   async::Task<base::Result<>> block_resize(api::BlockResizeArgs args) override;
   async::Task<base::Result<>> blockdev_snapshot_sync(api::BlockdevSnapshotSync args) override;
   async::Task<base::Result<>> blockdev_snapshot(api::BlockdevSnapshot args) override;
+  async::Task<base::Result<>> blockdev_snapshot_seal(api::BlockdevSnapshotSealArgs args) override;
 
  private:
+  async::Task<base::Result<>> take_snapshot(block::SnapshotRequest request);
+
   block::Graph& graph_;
   qmp::EventHub& events_;
 };

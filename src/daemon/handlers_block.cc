@@ -1,6 +1,10 @@
 #include <algorithm>
+#include <boost/json/object.hpp>
 #include <utility>
+#include <vector>
 
+#include "api/events.h"
+#include "block/seal.h"
 #include "block/snapshot.h"
 #include "daemon/blockdev_options.h"
 #include "daemon/handlers.h"
@@ -60,15 +64,29 @@ Task<Result<>> BlockHandlers::block_resize(api::BlockResizeArgs args) {
                                    args.size, args.shrink.value_or(false));
 }
 
+Task<Result<>> BlockHandlers::take_snapshot(block::SnapshotRequest request) {
+  std::vector<block::TransactionAction> actions;
+  actions.emplace_back(std::move(request));
+  return take_snapshots(graph_, events_, std::move(actions));
+}
+
 Task<Result<>> BlockHandlers::blockdev_snapshot_sync(api::BlockdevSnapshotSync args) {
-  auto report = CO_TRY(co_await block::take_snapshot(graph_, snapshot_request(std::move(args))));
-  announce_snapshot(events_, std::move(report));
-  co_return Result<>();
+  co_return co_await take_snapshot(CO_TRY(snapshot_request(std::move(args))));
 }
 
 Task<Result<>> BlockHandlers::blockdev_snapshot(api::BlockdevSnapshot args) {
-  auto report = CO_TRY(co_await block::take_snapshot(graph_, snapshot_request(std::move(args))));
-  announce_snapshot(events_, std::move(report));
+  co_return co_await take_snapshot(CO_TRY(snapshot_request(std::move(args))));
+}
+
+Task<Result<>> BlockHandlers::blockdev_snapshot_seal(api::BlockdevSnapshotSealArgs args) {
+  const bool accept_loss = args.accept_loss.value_or(false);
+  block::SealedNode sealed =
+      CO_TRY(co_await block::seal_again(graph_, std::move(args.node_name), accept_loss));
+  api::BlockSnapshotSealedEvent event;
+  event.node_name = std::move(sealed.node);
+  if (!sealed.overlay.empty()) event.overlay = std::move(sealed.overlay);
+  event.loss_accepted = accept_loss;
+  events_.emit(api::encode_event(event));
   co_return Result<>();
 }
 

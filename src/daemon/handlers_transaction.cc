@@ -14,12 +14,12 @@ using base::Result;
 
 namespace {
 
-block::TransactionAction block_action(api::TransactionAction action) {
+Result<block::TransactionAction> block_action(api::TransactionAction action) {
   if (auto* sync = std::get_if<api::BlockdevSnapshotSyncWrapper>(&action.u)) {
-    return snapshot_request(std::move(sync->data));
+    return TRY(snapshot_request(std::move(sync->data)));
   }
   if (auto* snapshot = std::get_if<api::BlockdevSnapshotWrapper>(&action.u)) {
-    return snapshot_request(std::move(snapshot->data));
+    return TRY(snapshot_request(std::move(snapshot->data)));
   }
   return block::AbortAction();
 }
@@ -40,11 +40,9 @@ Task<Result<>> TransactionHandlers::transaction(api::TransactionArgs args) {
                                        "completion-mode = grouped",
                                        api::to_string(action.type)));
     }
-    actions.push_back(block_action(std::move(action)));
+    actions.push_back(CO_TRY(block_action(std::move(action))));
   }
-  auto reports = CO_TRY(co_await block::run_transaction(graph_, std::move(actions)));
-  for (block::SnapshotReport& report : reports) announce_snapshot(events_, std::move(report));
-  co_return Result<>();
+  co_return co_await take_snapshots(graph_, events_, std::move(actions));
 }
 
 }  // namespace firn::daemon

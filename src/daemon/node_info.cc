@@ -5,6 +5,8 @@
 #include <utility>
 #include <variant>
 
+#include "block/seal.h"
+
 namespace firn::daemon {
 namespace {
 
@@ -104,6 +106,19 @@ api::BlockdevDetectZeroesOptions detect_zeroes_of(block::DetectZeroes value) {
   return api::BlockdevDetectZeroesOptions::kOff;
 }
 
+std::optional<api::BlockUnsealedInfo> unsealed_info(const block::Node& node) {
+  const block::Node* below = node.unsealed_below;
+  if (below == nullptr) return std::nullopt;
+  api::BlockUnsealedInfo info;
+  info.node_name = below->name();
+  info.state = below->seal_failed ? api::BlockSealState::kFailed : api::BlockSealState::kRunning;
+  if (below->seal_failed) {
+    info.reason = below->seal_error;
+    info.can_retry = block::can_seal_again(*below);
+  }
+  return info;
+}
+
 Task<Result<api::BlockDeviceInfo>> info_at_home(const block::Node& node, bool chain) {
   api::BlockDeviceInfo info;
   info.image = CO_TRY(co_await image_chain(node, chain));
@@ -121,6 +136,7 @@ Task<Result<api::BlockDeviceInfo>> info_at_home(const block::Node& node, bool ch
   info.detect_zeroes = detect_zeroes_of(node.options().detect_zeroes);
   info.cache = {
       .writeback = true, .direct = node.options().direct, .no_flush = node.options().no_flush};
+  info.unsealed = unsealed_info(node);
   co_return info;
 }
 

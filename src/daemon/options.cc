@@ -25,6 +25,7 @@ enum class Action : uint8_t {
   kAudit,
   kState,
   kCompat,
+  kSnapshotReserve,
   kTrace,
 };
 
@@ -37,7 +38,7 @@ struct OptionRow {
   std::string_view help;  // as it stands in --help
 };
 
-constexpr std::array<OptionRow, 15> kOptions = {{
+constexpr std::array<OptionRow, 16> kOptions = {{
     {"help",
      'h',
      false,
@@ -132,6 +133,14 @@ constexpr std::array<OptionRow, 15> kOptions = {{
      Action::kPidfile,
      {},
      "  --pidfile <path>       write the process ID to a file after startup\n\n"},
+    {"snapshot-reserve",
+     0,
+     true,
+     Action::kSnapshotReserve,
+     {},
+     "  --snapshot-reserve <size>|<percent>%\n"
+     "                         refuse a snapshot whose overlay's store has less\n"
+     "                         room than this (2G, 5%)\n\n"},
     {"state",
      0,
      true,
@@ -278,6 +287,10 @@ Result<> apply(Options& options, Given given) {
       return {};
     case Action::kCompat:
       return set_compat(options, *given.argument);
+    case Action::kSnapshotReserve:
+      options.snapshot_reserve = TRY_CONTEXT(block::parse_space_reserve(*given.argument),
+                                             fmt::format("--snapshot-reserve {}", *given.argument));
+      return {};
     case Action::kTrace:
       return fail(ErrorKind::kUnsupported,
                   fmt::format("--trace {}: tracing is not supported by firn", *given.argument));

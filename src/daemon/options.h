@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "block/space_guard.h"
 #include "chardev/listen_fds.h"
 
 namespace firn::daemon {
@@ -39,10 +40,11 @@ struct Option {
 struct Options {
   std::vector<Option> actions;  // in their order
   bool daemonize = false;
-  std::optional<std::string> pidfile;  // absolute: daemonizing changes the directory
-  std::optional<std::string> audit;    // --audit's argument
-  std::optional<std::string> state;    // --state's file, absolute
-  bool plain_overlays = false;         // --compat overlay=plain
+  std::optional<std::string> pidfile;    // absolute: daemonizing changes the directory
+  std::optional<std::string> audit;      // --audit's argument
+  std::optional<std::string> state;      // --state's file, absolute
+  bool plain_overlays = false;           // --compat overlay=plain
+  block::SpaceReserve snapshot_reserve;  // --snapshot-reserve
   // What the process was started with; main's to fill in.
   chardev::InheritedSockets inherited_sockets;
   // Set: print this on standard output and exit with success (help, version).

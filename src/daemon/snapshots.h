@@ -2,18 +2,23 @@
 #pragma once
 
 #include <optional>
+#include <vector>
 
 #include "api/types.h"
 #include "block/snapshot.h"
+#include "block/transaction.h"
 #include "qmp/events.h"
 
 namespace firn::daemon {
 
 block::SnapshotMode snapshot_mode(std::optional<api::NewImageMode> mode);  // the default if not set
-block::SnapshotRequest snapshot_request(api::BlockdevSnapshotSync args);
-block::SnapshotRequest snapshot_request(api::BlockdevSnapshot args);
+// Errors: kInvalidArgument for members that don't go together.
+base::Result<block::SnapshotRequest> snapshot_request(api::BlockdevSnapshotSync args);
+base::Result<block::SnapshotRequest> snapshot_request(api::BlockdevSnapshot args);
 
-// Sends BLOCK_SNAPSHOT_COMPLETED.
-void announce_snapshot(qmp::EventHub& events, block::SnapshotReport report);
+// Carries the actions out, and sends an event for each snapshot that stands:
+// BLOCK_SNAPSHOT_COMPLETED, or BLOCK_SNAPSHOT_SEAL_FAILED.
+async::Task<base::Result<>> take_snapshots(block::Graph& graph, qmp::EventHub& events,
+                                           std::vector<block::TransactionAction> actions);
 
 }  // namespace firn::daemon

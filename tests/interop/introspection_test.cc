@@ -114,10 +114,12 @@ class Comparison {
     differences += fmt::format("{}: here '{}', there '{}'\n", path, ours, theirs);
   }
 
+  // Without those that are Firn's own.
   static std::vector<std::string> values_of(const JsonObject& entry) {
     std::vector<std::string> out;
-    for (const JsonValue& value : entry.at("values").get_array()) {
-      out.emplace_back(value.get_string());
+    for (const JsonValue& member : entry.at("members").get_array()) {
+      if (features_of(member.get_object()).contains("firn")) continue;
+      out.push_back(text_of(member.get_object(), "name"));
     }
     return out;
   }

@@ -241,6 +241,12 @@ class FileDriver final : public block::Driver {
     co_return Result<>();
   }
 
+  bool has_lost_data() const override { return lost_writes_; }
+  void accept_loss() override {
+    lost_writes_ = false;
+    flushed_ = kNever;
+  }
+
   Result<> set_permissions(Permissions used, Permissions shared) override {
     if (!setup_.lock) return {};
     auto result = lock_.set(used, shared);

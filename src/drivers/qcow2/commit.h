@@ -36,8 +36,12 @@ class Commits {
   // All that was complete before the call is durable after. Calls that come while a commit runs
   // share the next one.
   // Errors: a table that could not be written stays in memory and is written by a later commit. A
-  // sync that failed is for ever: what it lost can't be known, so every later call fails (kIo).
+  // sync that failed is for ever: what it lost can't be known, so every later call fails (kIo),
+  // until somebody accepts that.
   Task<Result<>> commit();
+  bool sync_has_failed() const { return sync_error_.has_value(); }
+  // The tables of the commit that failed are dirty still, and the next one writes them again.
+  void accept_loss() { sync_error_.reset(); }
   // The same until nothing is dirty, no freed cluster waits any more and nothing runs in the
   // background, even after an error; no request is in flight. The last call before the end.
   Task<Result<>> commit_all();

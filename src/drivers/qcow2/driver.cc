@@ -37,7 +37,8 @@ void register_drivers(block::Registry& registry) {
                 .supports_backing = true,
                 .probe = &probe,
                 .open = &open,
-                .create = &create});
+                .create = &create,
+                .check_create = &check_create});
 }
 
 }  // namespace firn::qcow2

@@ -168,6 +168,15 @@ Task<Result<>> Image::set_read_only(bool read_only) {
   co_return Result<>{};
 }
 
+bool Image::has_lost_data() const {
+  return commits_.sync_has_failed() || node_.children().file.child()->driver().has_lost_data();
+}
+
+void Image::accept_loss() {
+  commits_.accept_loss();
+  node_.children().file.child()->driver().accept_loss();
+}
+
 Result<> Image::move_to(async::Loop& loop) {
   if (commits_.is_releasing()) {
     return base::fail(ErrorKind::kBusy, "storage of freed clusters is being given back");

@@ -52,6 +52,8 @@ class Image final : public block::Driver {
   Task<Result<block::Run>> status(uint64_t offset, uint64_t length) override;
   Task<Result<>> resize(uint64_t size_bytes) override;
   Task<Result<>> set_read_only(bool read_only) override;
+  bool has_lost_data() const override;
+  void accept_loss() override;
   Result<> move_to(async::Loop& loop) override;
   Task<Result<>> close() override;
   Task<Result<block::ImageFacts>> facts() override;

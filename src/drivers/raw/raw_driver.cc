@@ -76,6 +76,8 @@ class RawDriver final : public block::Driver {
     if (read_only) CO_TRY(co_await file_.flush());
     co_return Result<>();
   }
+  bool has_lost_data() const override { return file_.child()->driver().has_lost_data(); }
+  void accept_loss() override { file_.child()->driver().accept_loss(); }
   Result<> move_to(async::Loop&) override { return {}; }
   Task<Result<>> close() override {
     if (file_.parent()->read_only()) co_return Result<>();
