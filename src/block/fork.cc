@@ -143,8 +143,9 @@ class Fork {
     request.overlay_node_name = request_.snapshot_node_name;
     std::vector<TransactionAction> actions;
     actions.emplace_back(std::move(request));
-    auto reports = CO_TRY(co_await run_transaction_claimed(graph_, claim_, std::move(actions)));
-    snapshot_ = std::move(reports.front());
+    auto outcome = co_await run_transaction_claimed(graph_, claim_, std::move(actions));
+    CO_TRY(std::move(outcome.result));
+    snapshot_ = std::move(outcome.reports.front());
     co_return Result<>();
   }
 

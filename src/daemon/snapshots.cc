@@ -125,15 +125,19 @@ Result<block::SnapshotRequest> snapshot_request(api::BlockdevSnapshot args) {
   return request;
 }
 
+void announce_snapshot(qmp::EventHub& events, block::SnapshotReport report) {
+  if (report.seal_error.empty()) {
+    announce_completed(events, std::move(report));
+  } else {
+    announce_seal_failed(events, std::move(report));
+  }
+}
+
 async::Task<Result<>> take_snapshots(block::Graph& graph, qmp::EventHub& events,
                                      std::vector<block::TransactionAction> actions) {
   block::TransactionOutcome outcome = co_await block::run_transaction(graph, std::move(actions));
   for (block::SnapshotReport& report : outcome.reports) {
-    if (report.seal_error.empty()) {
-      announce_completed(events, std::move(report));
-    } else {
-      announce_seal_failed(events, std::move(report));
-    }
+    announce_snapshot(events, std::move(report));
   }
   co_return std::move(outcome.result);
 }

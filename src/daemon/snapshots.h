@@ -16,8 +16,9 @@ block::SnapshotMode snapshot_mode(std::optional<api::NewImageMode> mode);  // th
 base::Result<block::SnapshotRequest> snapshot_request(api::BlockdevSnapshotSync args);
 base::Result<block::SnapshotRequest> snapshot_request(api::BlockdevSnapshot args);
 
-// Carries the actions out, and sends an event for each snapshot that stands:
-// BLOCK_SNAPSHOT_COMPLETED, or BLOCK_SNAPSHOT_SEAL_FAILED.
+// Sends BLOCK_SNAPSHOT_COMPLETED, or BLOCK_SNAPSHOT_SEAL_FAILED.
+void announce_snapshot(qmp::EventHub& events, block::SnapshotReport report);
+// Carries the actions out, and announces each snapshot that stands.
 async::Task<base::Result<>> take_snapshots(block::Graph& graph, qmp::EventHub& events,
                                            std::vector<block::TransactionAction> actions);
 
