@@ -16,6 +16,7 @@
 #include "daemon/client_commands.h"
 #include "daemon/exports.h"
 #include "daemon/handlers.h"
+#include "daemon/handlers_diff.h"
 #include "daemon/job_events.h"
 #include "daemon/job_handlers.h"
 #include "daemon/monitors.h"
@@ -100,6 +101,7 @@ class Daemon final {
   BlockHandlers block_handlers_;
   DeviceHandlers device_handlers_;
   RevertHandlers revert_handlers_;
+  DiffHandlers diff_handlers_;
   TransactionHandlers transaction_handlers_;
   ObjectHandlers object_handlers_;
   JobEvents job_events_;
