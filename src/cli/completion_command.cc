@@ -123,7 +123,7 @@ class Completer {
       co_await complete_qmp();
     } else if (line_.typed.starts_with('-')) {
       for (const std::string& option : options_in((*command)->details)) add(option, " ");
-    } else if ((name == "snapshot" || name == "tree") && line_.words.empty()) {
+    } else if (takes_device(name) && line_.words.empty()) {
       co_await complete_device();
     } else if (name == "events") {
       co_await complete_event();
@@ -158,6 +158,11 @@ class Completer {
   Task<std::unique_ptr<QmpClient>> connect() {
     auto client = co_await connect_daemon(socket_, {});
     co_return client ? *std::move(client) : nullptr;
+  }
+
+  static bool takes_device(std::string_view command) {
+    return command == "snapshot" || command == "tree" || command == "diff" || command == "revert" ||
+           command == "fork";
   }
 
   void complete_group(const std::string& group) {

@@ -3,11 +3,10 @@
 
 #include <boost/json/array.hpp>
 #include <boost/json/object.hpp>
-#include <map>
-#include <optional>
-#include <set>
 
+#include "base/text_width.h"
 #include "base/units.h"
+#include "cli/chains.h"
 #include "cli/command.h"
 #include "cli/endpoint.h"
 #include "cli/options.h"
@@ -20,128 +19,6 @@ using base::Result;
 
 namespace {
 
-struct Layer {
-  std::string node_name;  // empty: the layer has no node that the daemon names
-  std::string filename;
-  std::string format;
-  uint64_t virtual_bytes = 0;
-  uint64_t actual_bytes = 0;
-  bool read_only = true;
-};
-
-struct Chain {
-  std::string device;  // empty: a head that no device names
-  std::string head;
-  std::vector<Layer> layers;  // the head first
-  std::vector<std::string> exports;
-};
-
-std::string text_of(const json::object& object, std::string_view key) {
-  const json::value* value = object.if_contains(key);
-  return value != nullptr && value->is_string() ? std::string(value->get_string()) : "";
-}
-
-uint64_t number_of(const json::object& object, std::string_view key) {
-  const json::value* value = object.if_contains(key);
-  return value != nullptr && value->is_number() ? value->to_number<uint64_t>() : 0;
-}
-
-const json::object* object_of(const json::object& object, std::string_view key) {
-  const json::value* value = object.if_contains(key);
-  return value != nullptr && value->is_object() ? &value->get_object() : nullptr;
-}
-
-// Format nodes by the file that they have open.
-using NodesByFile = std::map<std::string, const json::object*>;
-
-// The layers below `node`, itself first. Each names the file below it, and a node has that open:
-// asking for every image with all those below it would take quadratic room.
-std::vector<Layer> layers_of(const json::object& head, const NodesByFile& nodes_by_file) {
-  std::vector<Layer> layers;
-  std::set<const json::object*> seen;
-  for (const json::object* node = &head; node != nullptr && seen.insert(node).second;) {
-    const json::object* image = object_of(*node, "image");
-    if (image == nullptr) break;
-    const json::value* read_only = node->if_contains("ro");
-    layers.push_back(
-        {.node_name = text_of(*node, "node-name"),
-         .filename = text_of(*image, "filename"),
-         .format = text_of(*image, "format"),
-         .virtual_bytes = number_of(*image, "virtual-size"),
-         .actual_bytes = number_of(*image, "actual-size"),
-         .read_only = read_only != nullptr && read_only->is_bool() && read_only->get_bool()});
-    std::string below = text_of(*image, "full-backing-filename");
-    if (below.empty()) below = text_of(*image, "backing-filename");
-    if (below.empty()) break;
-    const auto found = nodes_by_file.find(below);
-    if (found == nodes_by_file.end()) {
-      layers.push_back({.filename = below, .format = text_of(*image, "backing-filename-format")});
-      break;
-    }
-    node = found->second;
-  }
-  return layers;
-}
-
-bool is_protocol(const json::object& node) {
-  static const std::set<std::string, std::less<>> kProtocols = {"file", "host_device", "nbd"};
-  return kProtocols.contains(text_of(node, "drv"));
-}
-
-struct Facts {
-  json::array nodes, block, exports;
-};
-
-std::vector<Chain> chains_of(const Facts& facts) {
-  std::map<std::string, const json::object*> nodes;
-  NodesByFile by_file;
-  for (const json::value& value : facts.nodes) {
-    const json::object& node = value.as_object();
-    nodes[text_of(node, "node-name")] = &node;
-    if (!is_protocol(node)) {
-      if (const json::object* image = object_of(node, "image")) {
-        by_file[text_of(*image, "filename")] = &node;
-      }
-    }
-  }
-  std::map<std::string, std::vector<std::string>> exports;  // by head
-  for (const json::value& value : facts.exports) {
-    const json::object& entry = value.as_object();
-    exports[text_of(entry, "node-name")].push_back(
-        fmt::format("{} ({})", text_of(entry, "id"), text_of(entry, "type")));
-  }
-  std::vector<Chain> chains;
-  std::set<std::string> shown;
-  auto add = [&](std::string device, const std::string& head) {
-    const auto found = nodes.find(head);
-    if (found == nodes.end()) return;
-    chains.push_back({.device = std::move(device),
-                      .head = head,
-                      .layers = layers_of(*found->second, by_file),
-                      .exports = exports[head]});
-    for (const Layer& layer : chains.back().layers) shown.insert(layer.node_name);
-  };
-  for (const json::value& value : facts.block) {
-    const json::object& device = value.as_object();
-    const json::object* inserted = object_of(device, "inserted");
-    if (inserted != nullptr) add(text_of(device, "device"), text_of(*inserted, "node-name"));
-  }
-  for (const auto& [head, users] : exports) {
-    if (!shown.contains(head)) add("", head);
-  }
-  // What neither a device nor an export leads to, heads before what lies below them.
-  std::set<std::string> below;
-  for (const auto& [name, node] : nodes) {
-    if (is_protocol(*node)) continue;
-    const std::vector<Layer> layers = layers_of(*node, by_file);
-    for (size_t i = 1; i < layers.size(); ++i) below.insert(layers[i].node_name);
-  }
-  for (const auto& [name, node] : nodes) {
-    if (!shown.contains(name) && !below.contains(name) && !is_protocol(*node)) add("", name);
-  }
-  return chains;
-}
-
 std::string draw(const Chain& chain) {
   std::string text = chain.device.empty() ? fmt::format("node {}", chain.head) : chain.device;
   if (!chain.layers.empty()) {
@@ -151,27 +28,49 @@ std::string draw(const Chain& chain) {
   text += '\n';
   std::string indent;
   for (const Layer& layer : chain.layers) {
-    text += fmt::format("{}└─ {}  {}  {} used", indent, layer.filename, layer.format,
-                        base::format_size(layer.actual_bytes));
+    text += fmt::format("{}└─ {}  {}  {} used", indent, base::printable(layer.filename),
+                        layer.format, base::format_size(layer.actual_bytes));
+    if (layer.own_data_bytes) {
+      text += fmt::format(", {} own", base::format_size(*layer.own_data_bytes));
+    }
+    if (layer.modified_s) text += fmt::format("  {}", local_time(*layer.modified_s));
     if (!layer.node_name.empty()) text += fmt::format("  [{}]", layer.node_name);
     text += layer.read_only ? "  read-only\n" : "\n";
     indent += "   ";
+    for (const InternalSnapshot& snapshot : layer.snapshots) {
+      text += fmt::format("{}• {}  snapshot {}  {}\n", indent, base::printable(snapshot.name),
+                          base::printable(snapshot.id), local_time(snapshot.date_s));
+    }
   }
   return text;
+}
+
+json::object as_json(const Layer& layer) {
+  json::object object{{"node-name", layer.node_name},
+                      {"filename", layer.filename},
+                      {"format", layer.format},
+                      {"virtual-size", layer.virtual_bytes},
+                      {"actual-size", layer.actual_bytes},
+                      {"read-only", layer.read_only}};
+  if (layer.own_data_bytes) object.emplace("own-data-bytes", *layer.own_data_bytes);
+  if (layer.own_zero_bytes) object.emplace("own-zero-bytes", *layer.own_zero_bytes);
+  if (layer.modified_s) object.emplace("modified", *layer.modified_s);
+  if (!layer.snapshots.empty()) {
+    json::array snapshots;
+    for (const InternalSnapshot& snapshot : layer.snapshots) {
+      snapshots.push_back(
+          {{"id", snapshot.id}, {"name", snapshot.name}, {"date", snapshot.date_s}});
+    }
+    object.emplace("snapshots", std::move(snapshots));
+  }
+  return object;
 }
 
 json::value as_json(const std::vector<Chain>& chains) {
   json::array all;
   for (const Chain& chain : chains) {
     json::array layers;
-    for (const Layer& layer : chain.layers) {
-      layers.push_back({{"node-name", layer.node_name},
-                        {"filename", layer.filename},
-                        {"format", layer.format},
-                        {"virtual-size", layer.virtual_bytes},
-                        {"actual-size", layer.actual_bytes},
-                        {"read-only", layer.read_only}});
-    }
+    for (const Layer& layer : chain.layers) layers.emplace_back(as_json(layer));
     json::array exports;
     for (const std::string& entry : chain.exports) exports.emplace_back(entry);
     all.push_back({{"device", chain.device},
@@ -182,38 +81,21 @@ json::value as_json(const std::vector<Chain>& chains) {
   return all;
 }
 
-Task<Result<json::array>> query(QmpClient& client, std::string command,
-                                json::object arguments = {}) {
-  json::value value = CO_TRY(co_await client.execute(command, std::move(arguments)));
-  if (!value.is_array()) {
-    co_return base::fail(base::ErrorKind::kGeneric,
-                         fmt::format("'{}' did not give a list", command));
-  }
-  co_return std::move(value.get_array());
-}
-
 Task<Result<>> run(Globals globals, std::vector<std::string> arguments) {
-  const Options options = CO_TRY(Options::parse("tree", {{"output"}}, arguments));
+  const Options options =
+      CO_TRY(Options::parse("tree", {{"output"}, {"fast", 0, false}}, arguments));
   const Output output = CO_TRY(parse_output("tree", options.value("output", "human")));
   if (options.operands().size() > 1) {
     co_return base::fail(usage_error("tree", "one device at most can be named"));
   }
   const std::string only = options.operands().empty() ? "" : options.operands()[0];
   auto client = CO_TRY(co_await connect_daemon(globals.socket, only));
-  Facts facts;
-  facts.nodes = CO_TRY(co_await query(*client, "query-named-block-nodes", {{"flat", true}}));
-  facts.exports = CO_TRY(co_await query(*client, "query-block-exports"));
-  facts.block = CO_TRY(co_await query(*client, "query-block"));
-  std::vector<Chain> chains = chains_of(facts);
+  std::vector<Chain> chains = CO_TRY(co_await load_chains(*client));
   if (!only.empty()) {
-    std::erase_if(chains,
-                  [&](const Chain& chain) { return chain.device != only && chain.head != only; });
-    if (chains.empty()) {
-      co_return base::fail(
-          base::Error(base::ErrorKind::kDeviceNotFound, fmt::format("No device '{}'", only))
-              .with_hint("'firn tree' without a name shows them all."));
-    }
+    const Chain chosen = *CO_TRY(find_chain(chains, only));
+    chains.assign(1, chosen);
   }
+  if (!options.has("fast")) CO_TRY(co_await measure_layers(*client, chains));
   if (output == Output::kJson) {
     print_out(base::print_json(as_json(chains), base::JsonStyle::kPretty) + "\n");
     co_return Result<>();
@@ -231,11 +113,17 @@ const Command kTreeCommand = {
     .usage = "[DEVICE] [options]",
     .summary = "Show the chain of layers of each device",
     .details =
-        "One line for each layer, the head first: file, format, the room it takes, its\n"
-        "node-name in brackets.\n"
+        "One line for each layer, the head first: file, format, the room it takes in its store,\n"
+        "the data that it has and the layers below it have not (own), when the file was changed\n"
+        "last, its node-name in brackets; and below it its internal snapshots. A sealed layer\n"
+        "was changed last when the snapshot was taken.\n"
         "\n"
         "options:\n"
-        "  --output human|json  how to print the result\n",
+        "  --fast               leave out what takes a walk through the images' tables\n"
+        "  --output human|json  how to print the result\n"
+        "\n"
+        "example:\n"
+        "  firn tree vda\n",
     .run = run,
 };
 
