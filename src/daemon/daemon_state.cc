@@ -45,11 +45,15 @@ Task<Result<>> Daemon::restore(const std::vector<Option>& options) {
     const auto verdict = CO_TRY_CONTEXT(judge.judge(known), option.shown());
     judged_.push_back({std::move(known), verdict});
   }
+  // A first start that was cut short waits for its options: without them it is not completed.
+  const bool is_new = contents_.nodes.empty() && contents_.things.empty();
+  completes_ = !contents_.complete && (is_new || !options.empty());
   CO_TRY(co_await restore_graph(*graph_, recorder_->store(), contents_));
   recorder_->begin(contents_);
   for (const state::Thing& thing : contents_.things) {
     if (thing.kind != kind::kChardev && thing.kind != kind::kServer) continue;
-    CO_TRY_CONTEXT(co_await restore_thing(thing), fmt::format("{} '{}'", thing.kind, thing.id));
+    CO_TRY_CONTEXT(co_await while_busy([&] { return restore_thing(thing); }),
+                   fmt::format("{} '{}'", thing.kind, thing.id));
   }
   co_return Result<>();
 }
@@ -88,9 +92,11 @@ Task<Result<>> Daemon::finish_restore() {
     CO_TRY_CONTEXT(co_await run_action(option), option.shown());
   }
   CO_TRY(co_await recorder_->sync());
-  state::Store::Update update;
-  update.complete();
-  CO_TRY(co_await recorder_->store().write(std::move(update)));
+  if (completes_) {
+    state::Store::Update update;
+    update.complete();
+    CO_TRY(co_await recorder_->store().write(std::move(update)));
+  }
   restored_ = true;
   co_return Result<>();
 }

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <boost/json/object.hpp>
+#include <chrono>
 #include <set>
 #include <utility>
 
@@ -139,14 +140,20 @@ class GraphRestorer {
                        fmt::format("iothread \"{}\" not found", record.io_thread));
       }
     }
-    block::NodeSpec spec = CO_TRY(node_spec(record, graph_.registry()));
-    block::Node* node = CO_TRY(co_await graph_.restore_node(std::move(spec), *home, record.added));
+    CO_TRY(co_await while_busy([&] { return restore_node(record, *home); }));
+    block::Node* node = graph_.find_node(record.name);
     if (record.seal != state::Seal::kToSeal) co_return Result<>();
     CO_TRY_CONTEXT(co_await async::call_on(node->home(), seal_here(*node)),
                    "could not be sealed after a crash");
     state::Store::Update update;
     update.note_sealed(record.name);
     co_return co_await store_.write(std::move(update));
+  }
+
+  Task<Result<>> restore_node(const state::NodeRecord& record, async::Loop& home) {
+    block::NodeSpec spec = CO_TRY(node_spec(record, graph_.registry()));
+    CO_TRY(co_await graph_.restore_node(std::move(spec), home, record.added));
+    co_return Result<>();
   }
 
   Task<Result<>> finish_intents() {
@@ -177,7 +184,24 @@ class GraphRestorer {
   const state::Contents& contents_;
 };
 
+Task<Result<>> add_export(Exports& exports, const base::JsonValue& definition) {
+  co_return co_await exports.add(
+      CO_TRY(api::decode_as<api::BlockExportOptions>(definition, api::InputMode::kJson)));
+}
+
 }  // namespace
+
+Task<Result<>> while_busy(std::function<Task<Result<>>()> attempt) {
+  constexpr auto kPatience = std::chrono::seconds(5);
+  constexpr auto kPause = std::chrono::milliseconds(20);
+  async::Loop& loop = async::Loop::current();
+  const async::TimePoint end = loop.now() + kPatience;
+  while (true) {
+    auto result = co_await attempt();
+    if (result || result.error().kind() != ErrorKind::kBusy || loop.now() >= end) co_return result;
+    (void)co_await loop.sleep_for(kPause);
+  }
+}
 
 Task<Result<>> restore_graph(block::Graph& graph, state::Store& store,
                              const state::Contents& contents) {
@@ -191,9 +215,7 @@ Task<Result<>> restore_exports(Exports& exports, const state::Contents& contents
     const std::string shown = fmt::format("export '{}'", thing.id);
     base::JsonValue definition = CO_TRY_CONTEXT(base::parse_json(thing.definition), shown);
     if (definition.is_object()) definition.get_object()["node-name"] = thing.node;
-    auto options = CO_TRY_CONTEXT(
-        api::decode_as<api::BlockExportOptions>(definition, api::InputMode::kJson), shown);
-    CO_TRY_CONTEXT(co_await exports.add(std::move(options)), shown);
+    CO_TRY_CONTEXT(co_await while_busy([&] { return add_export(exports, definition); }), shown);
   }
   co_return Result<>();
 }

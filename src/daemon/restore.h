@@ -1,6 +1,7 @@
 // Restoring what the state remembers, at the start of the daemon (docs/state.md).
 #pragma once
 
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -11,6 +12,11 @@
 #include "state/store.h"
 
 namespace firn::daemon {
+
+// The kernel gives up what a killed process held (sockets that listen, locks) some time after the
+// process is gone, where an io_uring had it in use. Whoever has the state's lock knows that the
+// daemon before is gone, and waits for that: tries again while the error is kBusy, 5 s at most.
+async::Task<base::Result<>> while_busy(std::function<async::Task<base::Result<>>()> attempt);
 
 // The nodes, with their names, options and places in chains; then the devices. In order: files that
 // were changed are refused, nodes are opened from below, what a crash left unsealed is sealed,

@@ -61,10 +61,7 @@ class Round:
     # The daemon ------------------------------------------------------------------------------
 
     def first_arguments(self):
-        arguments = [
-            "--nbd-server", f"addr.type=unix,addr.path={self.nbd_path}",
-            "--chardev", f"socket,path={self.qmp_path},server=on,wait=off,id=qmp0",
-            "--monitor", "chardev=qmp0"]
+        arguments = ["--nbd-server", f"addr.type=unix,addr.path={self.nbd_path}"]
         for device, node in (("vda", "disk"), ("vdb", "other")):
             path = self.images / node
             fmt = self.random.choice(["raw", "qcow2"])
@@ -80,7 +77,10 @@ class Round:
                               f"file.filename={path}",
                 "--device", f"id={device},node-name={node}",
                 "--export", f"nbd,id={device},node-name={device},name={device},writable=on"]
-        return arguments
+        # Last: clients find all of it.
+        return arguments + [
+            "--chardev", f"socket,path={self.qmp_path},server=on,wait=off,id=qmp0",
+            "--monitor", "chardev=qmp0"]
 
     def start(self, arguments=()):
         argv = [daemon_path(), "--state", str(self.state), *arguments]
@@ -136,8 +136,7 @@ class Round:
                 "--seed", str(self.random.randrange(1 << 30))]
         for number in range(1, SNAPSHOTS + 1):
             argv += ["--snapshot", json.dumps(self.snapshot_command(number))]
-        checker = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                                   text=True)
+        checker = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=self.log, text=True)
         time.sleep(self.random.uniform(0.05, 1.0))
         self.kill()
         output, _ = checker.communicate(timeout=60)
@@ -166,7 +165,7 @@ class Round:
             self.start()
         return self.connect()
 
-    def check(self, answered):
+    def check(self, answered, with_cut):
         qmp = self.restart()
         heads = {one["device"]: one["inserted"]["node-name"] for one in qmp.execute("query-block")}
         if set(heads) != {"vda", "vdb"}:
@@ -187,7 +186,7 @@ class Round:
                 raise AssertionError(f"{below['node-name']} is not sealed")
             if nodes[f"s{i}"].get("backing_file") != below["file"]:
                 raise AssertionError(f"s{i} stands on {nodes[f's{i}'].get('backing_file')}")
-        self.verify("crash", "vda")
+        self.verify("cut" if with_cut else "crash", "vda")
         for i in range(1, answered + 1):
             layer = "disk" if i == 1 else f"s{i - 1}"
             qmp.execute("block-export-add", type="nbd", id=f"f{i}", node_name=layer,
@@ -236,7 +235,7 @@ def play(seed, with_cut):
             return "too early"
         if store:
             store.cut(choice.randrange(1 << 30) if choice.random() < 0.7 else 0)
-        carried_out = one.check(answered)
+        carried_out = one.check(answered, with_cut)
     except BaseException:
         one.kill()
         print(f"seed {seed}{' with a power cut' if with_cut else ''}: kept in {folder}",

@@ -106,4 +106,10 @@ Window History::crash_window() const {
   return window;
 }
 
+Window History::cut_window() const {
+  Window window = crash_window();
+  window.may_be_torn = true;
+  return window;
+}
+
 }  // namespace firn::tests

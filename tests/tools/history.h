@@ -29,6 +29,8 @@ struct Window {
   uint64_t sent_ns = 0;
   uint64_t replied_ns = 0;
   bool ordered = true;  // rule 3 holds (prefix_rule.h)
+  // The power went: a block whose last writes were not flushed may be a mixture of them.
+  bool may_be_torn = false;
 };
 
 struct History {
@@ -49,9 +51,10 @@ struct History {
   // The window that stands for the end of the run: all that was acknowledged must be there.
   Window end_window() const;
 
-  // The window that stands for a crash of the daemon or the machine: all that was flushed must be
-  // there, and of the rest anything may be.
+  // The window that stands for a crash of the daemon, or for a power cut: all that was flushed must
+  // be there, and of the rest anything may be.
   Window crash_window() const;
+  Window cut_window() const;
 };
 
 }  // namespace firn::tests

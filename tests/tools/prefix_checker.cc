@@ -25,7 +25,7 @@ using base::fail;
 using base::Result;
 
 constexpr const char* kUsage = R"(usage: prefix_checker run --uri URI --history FILE [OPTION...]
-       prefix_checker verify --history FILE --snapshot N|end|crash (--uri URI | --file FILE)
+       prefix_checker verify --history FILE --snapshot N|end|crash|cut (--uri URI | --file FILE)
        prefix_checker --self-test
 
 run writes to an NBD export at full speed, takes snapshots meanwhile, keeps the history in a file
@@ -44,7 +44,8 @@ and prints a report as JSON:
 
 verify reads a frozen layer, through its backing chain, and checks it against the history:
   --snapshot N       the run's N-th snapshot, from 1; `end` for the disk as the run left it,
-                     `crash` for the disk after the daemon was killed
+                     `crash` for the disk after the daemon was killed, `cut` after
+                     the power went: what was not flushed may be torn
   --uri URI          the layer as an NBD export
   --file FILE        the layer as a raw image
 
@@ -203,8 +204,10 @@ Result<> read_export(const std::string& uri, const History& history, LayerConten
 Result<int> verify_command(const Options& options) {
   History history = TRY(History::load(TRY(required(options, "history"))));
   std::string which = TRY(required(options, "snapshot"));
-  Window window = which == "crash" ? history.crash_window() : history.end_window();
-  if (which != "end" && which != "crash") {
+  Window window = which == "crash" ? history.crash_window()
+                  : which == "cut" ? history.cut_window()
+                                   : history.end_window();
+  if (which != "end" && which != "crash" && which != "cut") {
     size_t number = 0;
     TRY(read_number(options, "snapshot", number));
     if (number < 1 || number > history.snapshots.size()) {

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <set>
 
 #include "base/check.h"
 
@@ -66,6 +67,13 @@ void LayerContent::add_stamp(uint64_t block, const std::optional<Stamp>& stamp) 
   writes.included = static_cast<uint32_t>(found - writes.sequences.begin()) + 1;
 }
 
+bool LayerContent::is_torn(uint64_t block, const Window& window) const {
+  const BlockWrites& writes = blocks_[block];
+  if (!window.may_be_torn || writes.sequences.empty()) return false;
+  const Write& last = write(writes, writes.sequences.size() - 1);
+  return last.acked == 0 || last.acked >= window.sent;
+}
+
 uint64_t LayerContent::included_count() const {
   uint64_t count = 0;
   for (const BlockWrites& writes : blocks_) count += writes.included;
@@ -73,14 +81,17 @@ uint64_t LayerContent::included_count() const {
 }
 
 std::vector<Violation> LayerContent::check(const Window& window, size_t limit) const {
-  std::vector<Violation> violations(
-      content_faults_.begin(),
-      content_faults_.begin() + static_cast<ptrdiff_t>(std::min(limit, content_faults_.size())));
+  std::vector<Violation> violations;
+  std::set<uint64_t> torn;
   auto report = [&](Fault fault, uint64_t block, auto&& text) {
     violations.push_back({fault, block, violations.size() < limit ? text() : std::string()});
   };
-  for (size_t i = violations.size(); i < content_faults_.size(); ++i) {
-    violations.push_back({content_faults_[i].fault, content_faults_[i].block, {}});
+  for (const Violation& fault : content_faults_) {
+    if (fault.fault == Fault::kDamaged && is_torn(fault.block, window)) {
+      torn.insert(fault.block);
+    } else {
+      report(fault.fault, fault.block, [&] { return fault.text; });
+    }
   }
 
   auto describe_last = [&](const BlockWrites& writes) {
@@ -111,6 +122,7 @@ std::vector<Violation> LayerContent::check(const Window& window, size_t limit) c
     if (writes.included == writes.sequences.size()) continue;
     // The first write that is not in was acknowledged first of all that are not.
     const Write& absent = write(writes, writes.included);
+    if (torn.contains(absent.block)) continue;
     if (absent.acked == 0) continue;
     auto text = [&] { return describe(absent, writes.writer, writes.sequences[writes.included]); };
     if (absent.acked < window.sent) {

@@ -66,6 +66,8 @@ class LayerContent {
     std::vector<uint32_t> sequences;
   };
   const Write& write(const BlockWrites& writes, size_t index) const;
+  // True if the block's damage is what a power cut makes of a write that was not flushed.
+  bool is_torn(uint64_t block, const Window& window) const;
 
   const History& history_;
   std::vector<BlockWrites> blocks_;

@@ -106,6 +106,21 @@ TEST_F(PrefixRule, ACrashKeepsWhatWasFlushed) {
   EXPECT_EQ(violations[0].fault, Fault::kMissing);
 }
 
+TEST_F(PrefixRule, APowerCutMayTearWhatWasNotFlushed) {
+  write(0, 1, 2);
+  write(1, 1, 2);
+  history_.flush_sent = 3;
+  write(0, 4, 5);
+  const std::vector<std::byte> torn(kBlockBytes, std::byte{1});
+  LayerContent content(history_);
+  content.add(0, torn);
+  content.add_stamp(1, Stamp{7, 1, 0, 1});
+  EXPECT_TRUE(content.check(history_.cut_window()).empty());
+  EXPECT_FALSE(content.check(history_.crash_window()).empty());
+  content.add(1, torn);  // that one was flushed
+  EXPECT_EQ(content.check(history_.cut_window()).size(), 1U);
+}
+
 TEST_F(PrefixRule, DescribesNoMoreThanAsked) {
   write(0, 1, 2);
   write(1, 3, 4);
