@@ -33,6 +33,8 @@ struct Canaries {
   bool commit_pivot_without_drain = false;
   // A commit leaves out what reads as zeroes in the layers.
   bool commit_skips_zeroes = false;
+  // A revert does not wait for the requests in flight.
+  bool revert_without_drain = false;
 };
 inline Canaries canaries;
 #else
@@ -48,6 +50,7 @@ struct Canaries {
   bool commit_without_flush = false;
   bool commit_pivot_without_drain = false;
   bool commit_skips_zeroes = false;
+  bool revert_without_drain = false;
 };
 inline constexpr Canaries canaries;
 #endif
