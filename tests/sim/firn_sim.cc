@@ -39,6 +39,8 @@ constexpr std::array kCanaries{
                 "a guest's flush leaves out the old head of an unfinished seal"},
     CanaryEntry{"failed-flush-forgotten", &base::Canaries::failed_flush_forgotten,
                 "a flush that follows one that failed succeeds"},
+    CanaryEntry{"revert-without-drain", &base::Canaries::revert_without_drain,
+                "a revert does not wait for the requests in flight"},
 };
 
 struct Arguments {
@@ -190,6 +192,8 @@ void print_summary(const Total& total) {
   fmt::print("snapshots {} ({} requests carried over), recovered {}, failed {}\n",
              counters.snapshots, counters.carried_requests, counters.snapshots_recovered,
              counters.failed_snapshots);
+  fmt::print("reverts {}, recovered {}; forks {}\n", counters.reverts, counters.reverts_recovered,
+             counters.forks);
   fmt::print("images checked {} ({} clusters leaked), frozen layers judged {}\n",
              counters.images_checked, counters.leaked_clusters, counters.frozen_layers_judged);
 }

@@ -32,7 +32,7 @@ Task<Result<>> create_base(World& world) {
     if (world.plan.base_format == "raw") CO_TRY(co_await file->truncate(size));
     CO_TRY(co_await file->sync());
   }
-  world.chain.push_back({path, world.plan.base_format, {}, {}});
+  world.chain.push_back({.path = path, .format = world.plan.base_format});
   if (world.plan.base_format != "raw") {
     block::NodeSpec spec = CO_TRY(co_await block::file_spec(world.registry, path, {}));
     auto tree = CO_TRY(co_await block::open_tree(world.registry, std::move(spec)));
@@ -76,9 +76,11 @@ Task<Result<std::vector<std::byte>>> read_layer(World& world, const Layer& layer
 
 Task<Result<>> seal_again(World& world) {
   async::FileSystem& files = Loop::current().files();
-  for (const Layer& layer : world.chain) {
-    auto file = CO_TRY(co_await files.open(layer.path, {.writable = true}));
-    CO_TRY(co_await file->sync());
+  for (const auto* layers : {&world.chain, &world.branches}) {
+    for (const Layer& layer : *layers) {
+      auto file = CO_TRY(co_await files.open(layer.path, {.writable = true}));
+      CO_TRY(co_await file->sync());
+    }
   }
   co_return co_await files.sync_directory("/images");
 }
@@ -116,6 +118,41 @@ std::optional<std::string> judge(World& world, Layer& layer, const std::vector<s
   return world.oracle.check_frozen(bytes, sent, replied, layer.content.emplace());
 }
 
+// What a fork was made of, if it was judged.
+const Content* original_of(const World& world, const Layer& fork) {
+  for (const auto* layers : {&world.chain, &world.branches}) {
+    for (const Layer& layer : *layers) {
+      if (layer.path == fork.copy_of && layer.content) return &*layer.content;
+    }
+  }
+  return nullptr;
+}
+
+std::optional<std::string> judge_branch(World& world, Layer& layer,
+                                        const std::vector<std::byte>& bytes) {
+  if (layer.content) return world.oracle.check_unchanged(bytes, *layer.content);
+  if (const Content* original = original_of(world, layer)) {
+    layer.content = *original;
+    return world.oracle.check_unchanged(bytes, *original);
+  }
+  return world.oracle.check_origin(bytes, layer.content.emplace());
+}
+
+// The ends of other branches: whole, and what they were.
+Task<bool> inspect_branches(World& world) {
+  for (Layer& layer : world.branches) {
+    std::optional<std::string> bad = check_image(world, layer);
+    if (!bad) {
+      const auto bytes = co_await read_layer(world, layer);
+      bad = bytes ? judge_branch(world, layer, *bytes) : bytes.error().text();
+    }
+    if (!bad) continue;
+    world.fail(fmt::format("{} (of another branch): {}", layer.path, *bad));
+    co_return false;
+  }
+  co_return true;
+}
+
 }  // namespace
 
 Task<void> make_base(World& world) {
@@ -142,6 +179,7 @@ Task<void> inspect(World& world, bool closed_in_order) {
       co_return;
     }
   }
+  if (!co_await inspect_branches(world)) co_return;
   world.oracle.start_over(found);
   const auto sealed = co_await seal_again(world);
   if (!sealed) world.fail("sealing again: " + sealed.error().text());

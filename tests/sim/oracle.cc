@@ -104,7 +104,7 @@ bool Oracle::is_overwritten(uint64_t sector, Tick ended, Settled settled) const 
   return std::ranges::any_of(by_sector_[sector], [&](RequestId id) {
     const Request& later = requests_[id];
     return later.kind != Request::Kind::kDiscard && ended < later.sent && later.ok &&
-           settled(later);
+           !later.either && settled(later);
   });
 }
 
@@ -113,7 +113,7 @@ bool Oracle::is_legal(uint64_t sector, RequestId found, Tick latest, Settled set
   if (found == base_[sector] && !is_overwritten(sector, 0, settled)) return true;
   if (found != 0) {
     const Request& request = requests_[found];
-    return found >= first_open_ && request.sent < latest &&
+    return found >= first_open_ && !request.gone && request.sent < latest &&
            !is_overwritten(sector, request.ended, settled);
   }
   // Zeroes have no stamp: any zeroing or discard may be their origin.
@@ -134,6 +134,8 @@ std::string Oracle::describe(RequestId id) const {
     text += fmt::format(", {} {}", request.ok ? "acknowledged" : "ended", request.ended);
   }
   if (request.fua) text += ", FUA";
+  if (request.gone) text += ", before a revert";
+  if (request.either) text += ", during a revert";
   return text + ")";
 }
 
@@ -174,7 +176,7 @@ std::optional<std::string> Oracle::check_all(const Content& found, Tick latest, 
 }
 
 std::optional<std::string> Oracle::check_read(uint64_t first_sector, base::ConstByteSpan bytes,
-                                              Tick sent) const {
+                                              Tick sent) {
   for (uint64_t i = 0; i * kSectorBytes < bytes.size(); ++i) {
     const uint64_t sector = first_sector + i;
     const auto found = read_stamp(sector, bytes.data() + i * kSectorBytes);
@@ -182,6 +184,7 @@ std::optional<std::string> Oracle::check_read(uint64_t first_sector, base::Const
       return fmt::format("a read found bytes of no request in sector {} (they begin with {:#018x})",
                          sector, base::load_le<uint64_t>(bytes.data() + i * kSectorBytes));
     }
+    note_found(*found);
     if (!is_legal(sector, *found, kNever,
                   [sent](const Request& request) { return request.ended < sent; })) {
       return fmt::format("a read that was sent {} found stale data: {}", sent,
@@ -191,21 +194,23 @@ std::optional<std::string> Oracle::check_read(uint64_t first_sector, base::Const
   return std::nullopt;
 }
 
-std::optional<std::string> Oracle::check_after_cut(base::ConstByteSpan disk, Content& found) const {
+std::optional<std::string> Oracle::check_after_cut(base::ConstByteSpan disk, Content& found) {
   if (auto damage = read_disk(disk, found)) return damage;
+  for (const RequestId id : found) note_found(id);
   return check_all(found, kNever, "after the cut",
                    [this](const Request& request) { return is_durable(request); });
 }
 
-std::optional<std::string> Oracle::check_after_close(base::ConstByteSpan disk,
-                                                     Content& found) const {
+std::optional<std::string> Oracle::check_after_close(base::ConstByteSpan disk, Content& found) {
   if (auto damage = read_disk(disk, found)) return damage;
+  for (const RequestId id : found) note_found(id);
   return check_all(found, kNever, "after the end", [](const Request&) { return true; });
 }
 
 std::optional<std::string> Oracle::check_frozen(base::ConstByteSpan disk, Tick command_sent,
-                                                Tick command_replied, Content& found) const {
+                                                Tick command_replied, Content& found) {
   if (auto damage = read_disk(disk, found)) return damage;
+  for (const RequestId id : found) note_found(id);
   Tick settled_before = command_sent;
   for (uint64_t sector = 0; sector < sectors(); ++sector) {
     if (found[sector] < first_open_) continue;
@@ -227,6 +232,29 @@ std::optional<std::string> Oracle::check_unchanged(base::ConstByteSpan disk,
     }
   }
   return std::nullopt;
+}
+
+void Oracle::reverted(const Content& content, Tick sent) {
+  base_ = content;
+  for (RequestId id = first_open_; id < requests_.size(); ++id) {
+    Request& request = requests_[id];
+    if (request.ended < sent) {
+      request.gone = true;
+    } else if (request.ended != kNever) {
+      request.either = true;
+    }
+  }
+  for (auto& ids : by_sector_) {
+    std::erase_if(ids, [this](RequestId id) { return requests_[id].gone; });
+  }
+}
+
+void Oracle::note_found(RequestId found) {
+  if (!requests_[found].either) return;
+  const Tick ended = requests_[found].ended;
+  for (RequestId id = first_open_; id < requests_.size(); ++id) {
+    if (requests_[id].ended >= ended) requests_[id].either = false;
+  }
 }
 
 void Oracle::start_over(const Content& found) {

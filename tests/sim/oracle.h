@@ -43,6 +43,8 @@ struct Request {
   uint32_t client = 0;
   bool fua = false;
   bool ok = false;
+  bool gone = false;    // a revert took the disk back to before it
+  bool either = false;  // sent before a revert's reply: it may have come before or after
   uint64_t first_sector = 0;
   uint64_t sectors = 0;
   Tick sent = 0;
@@ -71,22 +73,28 @@ class Oracle {
   // Judgements. Each gives the first violation, for people, or nothing. --------------------------
 
   std::optional<std::string> check_read(uint64_t first_sector, base::ConstByteSpan bytes,
-                                        Tick sent) const;
+                                        Tick sent);
 
   // The disk as it is found after a cut. Fills `found`.
-  std::optional<std::string> check_after_cut(base::ConstByteSpan disk, Content& found) const;
+  std::optional<std::string> check_after_cut(base::ConstByteSpan disk, Content& found);
   // After an orderly end, where everything that succeeded is there.
-  std::optional<std::string> check_after_close(base::ConstByteSpan disk, Content& found) const;
+  std::optional<std::string> check_after_close(base::ConstByteSpan disk, Content& found);
 
   // A frozen layer, seen through its chain. Fills `found`.
   std::optional<std::string> check_frozen(base::ConstByteSpan disk, Tick command_sent,
-                                          Tick command_replied, Content& found) const;
+                                          Tick command_replied, Content& found);
   // Any content of requests to these very sectors. Fills `found`.
   std::optional<std::string> check_origin(base::ConstByteSpan disk, Content& found) const {
     return read_disk(disk, found);
   }
   // A layer that was judged before: it never changes.
   std::optional<std::string> check_unchanged(base::ConstByteSpan disk, const Content& before) const;
+
+  // The disk went back to `content`, durably, by a command that was sent at `sent` and whose reply
+  // came just now. What ended before is gone, what has not ended yet will be there. In between
+  // there is one moment, with nothing in flight: what ended meanwhile came before it or after, and
+  // one that is found tells that all that ended later are there too.
+  void reverted(const Content& content, Tick sent);
 
   // What was found is what the disk holds from here on, durable; older requests are history.
   void start_over(const Content& found);
@@ -108,6 +116,8 @@ class Oracle {
   template <typename Settled>
   std::optional<std::string> check_all(const Content& found, Tick latest, const char* what,
                                        Settled settled) const;
+  // This request is in the disk: a revert that it was sent during happened before it ended.
+  void note_found(RequestId request);
   bool is_durable(const Request& request) const {
     return request.ok && (request.fua || request.ended < durable_before_);
   }

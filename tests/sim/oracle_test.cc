@@ -175,5 +175,52 @@ TEST_F(OracleTest, StartingOverMakesTheFoundDurable) {
   EXPECT_TRUE(oracle_.check_unchanged(disk_, Content{id, 0, 0, 0, 0, 0, 0, 0}));
 }
 
+TEST_F(OracleTest, ARevertTakesTheDiskBack) {
+  const RequestId old = write_to_disk(0, 1);
+  flush();
+  const Content then(kSectors, 0);
+  const Tick sent = oracle_.now();
+  oracle_.reverted(then, sent);
+  ASSERT_THAT(after_cut().value_or(""), HasSubstr("before a revert"));
+  put(0, 0, 0);
+  EXPECT_EQ(after_cut(), std::nullopt);
+  // What is written after it counts as ever.
+  const RequestId fresh = write_to_disk(0, 1, true);
+  EXPECT_EQ(after_cut(), std::nullopt);
+  put(0, 0, 0);
+  EXPECT_NE(after_cut(), std::nullopt);
+  EXPECT_NE(old, fresh);
+}
+
+TEST_F(OracleTest, WhatEndedDuringARevertCameBeforeOrAfterOneMoment) {
+  const Content then(kSectors, 0);
+  const Tick sent = oracle_.now();
+  const RequestId first = write(0, 1, true);
+  const RequestId second = write(1, 1, true);
+  const RequestId third = write(2, 1, true);
+  for (const RequestId id : {first, second, third}) lengths_[id] = 1;
+  oracle_.reverted(then, sent);
+  EXPECT_EQ(after_cut(), std::nullopt);  // none of them
+  put(third, 2, 2);
+  EXPECT_EQ(after_cut(), std::nullopt);  // the last of them
+  put(second, 1, 1);
+  EXPECT_EQ(after_cut(), std::nullopt);
+  // The second is there, and the third, which ended later, is not.
+  put(0, 0, 2);
+  EXPECT_THAT(after_cut().value_or(""), HasSubstr("sector 2"));
+}
+
+TEST_F(OracleTest, WhatWasInFlightAtARevertsReplyIsThereOnceItEnded) {
+  const Content then(kSectors, 0);
+  const Tick sent = oracle_.now();
+  const RequestId late = begin(0, 1, Request::Kind::kWrite, true);
+  lengths_[late] = 1;
+  oracle_.reverted(then, sent);
+  oracle_.end(late, true);
+  EXPECT_NE(after_cut(), std::nullopt);
+  put(late, 0, 0);
+  EXPECT_EQ(after_cut(), std::nullopt);
+}
+
 }  // namespace
 }  // namespace firn::sim

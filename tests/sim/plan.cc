@@ -64,6 +64,9 @@ Plan Plan::draw(uint64_t seed) {
   constexpr std::array<double, 3> kProbabilities{0.001, 0.005, 0.02};
   plan.fault_probability = pick(random, kProbabilities);
   plan.free_bytes = random.below(plan.disk_sectors * 512);
+  constexpr std::array<double, 4> kRevertShares{0, 0.2, 0.5, 0.8};
+  plan.revert_share = pick(random, kRevertShares);
+  plan.fork_share = pick(random, kShares);
   return plan;
 }
 

@@ -34,6 +34,8 @@ struct Plan {
   uint64_t snapshot_pause_us = 5000;  // between two, at most
   uint64_t most_request_sectors = 64;
   uint64_t hot_sectors = 256;  // where most requests go
+  double revert_share = 0.2;   // of what is done in place of a snapshot
+  double fork_share = 0.1;
   double read_share = 0.2;
   double flush_share = 0.1;
   double zero_share = 0.1;

@@ -60,11 +60,19 @@ class Scenario {
     const bool cut = world_.disk.power_cuts() != cuts_before;
     if (cut) ++world_.counters.power_cuts[static_cast<size_t>(world_.phase)];
     if (session.closed_in_order()) ++world_.counters.orderly_ends;
-    world_.counters.snapshots_recovered +=
-        world_.chain.size() - layers_before - (world_.counters.snapshots - snapshots_before);
+    // A revert makes the chain shorter: what was recovered can't be told from its length then.
+    const uint64_t known = layers_before + world_.counters.snapshots - snapshots_before;
+    if (world_.chain.size() > known) {
+      world_.counters.snapshots_recovered += world_.chain.size() - known;
+    }
+    world_.oracle.cut();
+    if (world_.revert && world_.revert->recorded) {
+      ++world_.counters.reverts_recovered;
+      world_.end_revert();
+    }
+    world_.revert.reset();
     if (daemon.open_files() != 0) world_.fail("a dead daemon has files open");
     if (!session.closed_in_order()) world_.leaks_are_legal = true;
-    world_.oracle.cut();
     if (!world_.failure) co_await inspect(session.closed_in_order());
   }
 

@@ -5,6 +5,9 @@
 #include <algorithm>
 #include <utility>
 
+#include "base/check.h"
+#include "block/fork.h"
+#include "block/revert.h"
 #include "block/snapshot.h"
 
 namespace firn::sim {
@@ -57,15 +60,25 @@ Task<void> Session::take_snapshots(block::Graph& graph) {
   Loop& loop = Loop::current();
   for (uint32_t i = 0; i < world_.plan.most_snapshots; ++i) {
     co_await loop.sleep_for(microseconds(loop.random() % world_.plan.snapshot_pause_us));
-    if (over() || clients_done_ || !co_await take_one_snapshot(graph)) co_return;
+    if (over() || clients_done_) co_return;
+    double drawn = static_cast<double>(world_.random().below(1000)) / 1000;
+    const auto falls_on = [&drawn](double share) { return (drawn -= share) < 0; };
+    const bool good = falls_on(world_.plan.revert_share) ? co_await revert_once(graph)
+                      : falls_on(world_.plan.fork_share) ? co_await fork_once(graph)
+                                                         : co_await take_one_snapshot(graph);
+    if (!good) co_return;
   }
+}
+
+// A name of its own, whatever an earlier life left behind.
+std::string Session::new_image_path() {
+  return fmt::format("/images/{}.qcow2", process_.world().steps());
 }
 
 Task<bool> Session::take_one_snapshot(block::Graph& graph) {
   block::SnapshotRequest request;
   request.device = "vda";
-  // A name of its own, whatever an earlier life left behind.
-  request.overlay_path = fmt::format("/images/{}.qcow2", process_.world().steps());
+  request.overlay_path = new_image_path();
   request.overlay_options = Plan::draw_image(world_.random(), false);
   // Now and then power goes within the command, wherever that is.
   if (world_.random().chance(0.3)) {
@@ -95,6 +108,94 @@ void Session::judge_failed_snapshot(const std::string& overlay_path) {
   if (world_.disk.find(overlay_path) != nullptr) {
     world_.fail("a snapshot that failed has left " + overlay_path + " behind");
   }
+}
+
+// Reverts and forks. ------------------------------------------------------------------------------
+
+namespace {
+
+// On the device's loop: the node-names of a chain, the head first.
+Task<std::vector<std::string>> names_of_chain(const block::Node& head) {
+  std::vector<std::string> names;
+  for (const block::Node* node = &head; node != nullptr; node = node->children().backing.child()) {
+    names.push_back(node->name());
+  }
+  co_return names;
+}
+
+}  // namespace
+
+std::optional<size_t> Session::draw_judged_layer() {
+  std::vector<size_t> judged;
+  for (size_t i = 0; i + 1 < world_.chain.size(); ++i) {
+    if (world_.chain[i].content) judged.push_back(i);
+  }
+  if (judged.empty()) return std::nullopt;
+  return judged[world_.random().below(judged.size())];
+}
+
+Task<bool> Session::revert_once(block::Graph& graph) {
+  const auto target = draw_judged_layer();
+  if (!target) co_return true;
+  const block::Node* head = *co_await graph.find_head("vda", "");
+  const auto names = co_await async::call_on(head->home(), names_of_chain(*head));
+  CHECK(names.size() == world_.chain.size());
+  block::RevertRequest request;
+  request.layer = names[names.size() - 1 - *target];
+  request.disk.device = "vda";
+  request.disk.overlay_path = new_image_path();
+  request.disk.overlay_options = Plan::draw_image(world_.random(), false);
+  const std::string overlay_path = request.disk.overlay_path;
+  world_.paths[request.layer] = world_.chain[*target].path;
+  if (world_.random().chance(0.3)) {
+    world_.disk.cut_power_at_step(world_.disk.steps() + world_.random().between(1, 150));
+  }
+  world_.phase = Phase::kPreparing;
+  ++reverts_;
+  world_.revert.emplace(
+      Revert{.sent = world_.oracle.now(), .content = *world_.chain[*target].content});
+  const auto report = co_await block::revert(graph, std::move(request));
+  if (!process_.alive()) co_return false;
+  ++reverts_;
+  if (world_.revert->recorded) world_.end_revert();  // it stands, whatever failed after
+  world_.revert.reset();
+  if (!good(report, "the revert")) {
+    judge_failed_snapshot(overlay_path);
+    co_return false;
+  }
+  world_.phase = Phase::kServing;
+  ++world_.counters.reverts;
+  co_return true;
+}
+
+Task<bool> Session::fork_once(block::Graph& graph) {
+  const auto target = draw_judged_layer();
+  if (!target) co_return true;
+  const block::Node* head = *co_await graph.find_head("vda", "");
+  const auto names = co_await async::call_on(head->home(), names_of_chain(*head));
+  block::ForkRequest request;
+  request.id = fmt::format("fork{}", process_.world().steps());
+  request.overlay.node_name = names[names.size() - 1 - *target];
+  request.overlay.overlay_path = new_image_path();
+  request.overlay.overlay_node_name = request.id + "-head";
+  request.overlay.overlay_options = Plan::draw_image(world_.random(), false);
+  const std::string path = request.overlay.overlay_path;
+  const std::string id = request.id;
+  const std::string original = world_.chain[*target].path;
+  if (world_.random().chance(0.3)) {
+    world_.disk.cut_power_at_step(world_.disk.steps() + world_.random().between(1, 150));
+  }
+  const auto report = co_await block::fork_device(graph, std::move(request));
+  if (!good(report, "the fork")) {
+    if (process_.alive() && world_.disk.find(path) != nullptr) {
+      world_.fail("a fork that failed has left " + path + " behind");
+    }
+    co_return false;
+  }
+  ++world_.counters.forks;
+  world_.phase = Phase::kServing;
+  world_.branches.push_back({.path = path, .format = "qcow2", .copy_of = original});
+  co_return good(co_await graph.remove_device(id), "removing the fork");
 }
 
 // Clients. ----------------------------------------------------------------------------------------
@@ -175,10 +276,13 @@ Task<void> Session::read(uint64_t first_sector, uint64_t sectors) {
   std::vector<std::byte> buffer(sectors * kSectorBytes, std::byte{0xee});
   const async::IoVec iov(buffer.data(), buffer.size());
   const Tick sent = world_.oracle.now();
+  const uint64_t reverts_before = reverts_;
   const auto result = co_await root_.read(first_sector * kSectorBytes, iov);
   if (!good(result, "a read")) co_return;
   // After an fsync that failed, Linux may forget what was written: that is not the reader's fault.
   if (world_.plan.faults == Faults::kFailedSyncs && world_.faults_injected != 0) co_return;
+  // During a revert it may find either state.
+  if (reverts_ % 2 != 0 || reverts_ != reverts_before) co_return;
   if (auto bad = world_.oracle.check_read(first_sector, buffer, sent)) world_.fail(*std::move(bad));
 }
 

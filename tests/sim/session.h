@@ -28,6 +28,11 @@ class Session {
   async::Task<void> serve(block::Graph& graph);
   async::Task<void> take_snapshots(block::Graph& graph);
   async::Task<bool> take_one_snapshot(block::Graph& graph);
+  // Where there is no layer that was judged before, they do nothing.
+  async::Task<bool> revert_once(block::Graph& graph);
+  async::Task<bool> fork_once(block::Graph& graph);
+  std::optional<size_t> draw_judged_layer();
+  std::string new_image_path();
   void judge_failed_snapshot(const std::string& overlay_path);
 
   // On the device's loop.
@@ -53,6 +58,7 @@ class Session {
   async::SimProcess& process_;
   SimStateStore state_;
   block::Root root_;
+  uint64_t reverts_ = 0;  // begun and ended
   bool clients_done_ = false;
   bool closed_in_order_ = false;
 };

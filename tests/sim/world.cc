@@ -1,8 +1,11 @@
 #include "tests/sim/world.h"
 
+#include <algorithm>
 #include <cerrno>
+#include <iterator>
 #include <utility>
 
+#include "base/check.h"
 #include "drivers/file/file_driver.h"
 #include "drivers/qcow2/driver.h"
 #include "drivers/qcow2/options.h"
@@ -40,7 +43,8 @@ void Counters::add(const Counters& other) {
         &Counters::writes, &Counters::zeroings, &Counters::discards, &Counters::flushes,
         &Counters::reads, &Counters::snapshots, &Counters::snapshots_recovered,
         &Counters::carried_requests, &Counters::images_checked, &Counters::leaked_clusters,
-        &Counters::frozen_layers_judged}) {
+        &Counters::frozen_layers_judged, &Counters::reverts, &Counters::reverts_recovered,
+        &Counters::forks}) {
     this->*member += other.*member;
   }
 }
@@ -54,6 +58,28 @@ World::World(uint64_t world_seed)
   file::register_drivers(registry);
   raw::register_drivers(registry);
   qcow2::register_drivers(registry);
+}
+
+void World::begin_revert(const std::string& below, Layer overlay) {
+  const auto at = std::ranges::find(chain, below, &Layer::path);
+  CHECK(at != chain.end() && revert);
+  revert->left.assign(std::make_move_iterator(at + 1), std::make_move_iterator(chain.end()));
+  chain.erase(at + 1, chain.end());
+  chain.push_back(std::move(overlay));
+  revert->recorded = true;
+}
+
+void World::forget_revert() {
+  chain.pop_back();
+  std::ranges::move(revert->left, std::back_inserter(chain));
+  revert->left.clear();
+  revert->recorded = false;
+}
+
+void World::end_revert() {
+  oracle.reverted(revert->content, revert->sent);
+  std::ranges::move(revert->left, std::back_inserter(branches));
+  revert.reset();
 }
 
 block::NodeSpec World::spec_of(const Layer& layer, bool read_only) const {
@@ -121,9 +147,17 @@ std::unexpected<base::Error> lost() {
 Task<Result<uint64_t>> SimStateStore::record_intent(block::GraphChange change) {
   world_.phase = Phase::kPivoting;
   if (!co_await wait()) co_return lost();
-  intended_ = change.added.size();
+  intended_ = 0;
   for (const block::GraphChange::NewNode& node : change.added) {
-    world_.chain.push_back({node.path, node.format, {}, {}});
+    if (!change.devices.empty())
+      continue;  // a fork, which nobody opens again unless it was told of
+    Layer layer{.path = node.path, .format = node.format};
+    if (world_.revert) {
+      world_.begin_revert(world_.path_of(node.backing_node), std::move(layer));
+    } else {
+      world_.chain.push_back(std::move(layer));
+      ++intended_;
+    }
   }
   if (!co_await wait()) co_return lost();
   world_.phase = Phase::kSealing;
@@ -138,6 +172,7 @@ Task<Result<>> SimStateStore::record_done(uint64_t, std::vector<std::string>) {
 Task<Result<>> SimStateStore::forget_intent(uint64_t) {
   if (!co_await wait()) co_return lost();
   for (size_t i = 0; i < intended_; ++i) world_.chain.pop_back();
+  if (world_.revert && world_.revert->recorded) world_.forget_revert();
   if (!co_await wait()) co_return lost();
   co_return Result<>();
 }

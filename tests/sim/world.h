@@ -4,6 +4,7 @@
 
 #include <array>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -48,6 +49,9 @@ struct Counters {
   uint64_t images_checked = 0;
   uint64_t leaked_clusters = 0;
   uint64_t frozen_layers_judged = 0;
+  uint64_t reverts = 0;            // acknowledged
+  uint64_t reverts_recovered = 0;  // carried out after a cut, without a reply
+  uint64_t forks = 0;              // acknowledged
   void add(const Counters& other);
 };
 
@@ -58,6 +62,16 @@ struct Layer {
   std::optional<std::pair<Tick, Tick>> command;
   // What it holds, once it was judged; it never changes after.
   std::optional<Content> content;
+  // A fork's: the layer that it was made of, which it reads as.
+  std::string copy_of;
+};
+
+// A revert between its command and its reply.
+struct Revert {
+  Tick sent = 0;
+  Content content;          // of the layer that it goes back to
+  std::vector<Layer> left;  // what was above that layer, once the state has the intent
+  bool recorded = false;
 };
 
 // One seed's world.
@@ -69,7 +83,9 @@ struct World {
   async::SimWorld machine;
   async::SimDisk& disk;
   Oracle oracle;
-  std::vector<Layer> chain;  // the base first; the head last, by the state
+  std::vector<Layer> chain;     // the base first; the head last, by the state
+  std::vector<Layer> branches;  // tops of other branches: what reverts left, and forks
+  std::optional<Revert> revert;
   block::Registry registry;
   Phase phase = Phase::kOpening;
   bool leaks_are_legal = false;  // from the first cut, kill or fault on
@@ -84,6 +100,15 @@ struct World {
   void start_faults();
   void stop_faults();
   async::SimRandom& random() { return machine.random(); }
+  // Nodes by which this life of the daemon knows its layers.
+  std::map<std::string, std::string> paths;  // by node-name
+  const std::string& path_of(const std::string& node) const { return paths.at(node); }
+  // The state has a revert's intent: the disk is the layer `below` and the new image on it,
+  // whatever happens. And back again.
+  void begin_revert(const std::string& below, Layer overlay);
+  void forget_revert();
+  // Its reply came, or a crash before that: what the clients may find has changed.
+  void end_revert();
   // How to open the layer at `path` with all below it.
   block::NodeSpec spec_of(const Layer& layer, bool read_only) const;
 };
@@ -104,7 +129,7 @@ class SimStateStore final : public block::StateStore {
   async::Task<bool> wait();
   World& world_;
   async::SimProcess& process_;
-  size_t intended_ = 0;  // layers of the intent that is open
+  size_t intended_ = 0;  // layers of the snapshots' intent that is open
 };
 
 }  // namespace firn::sim
