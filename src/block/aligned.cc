@@ -146,23 +146,27 @@ bool fits(const Node& node, uint64_t offset, uint64_t length) {
 }  // namespace
 
 Task<Result<>> read_node(Node& node, uint64_t offset, const IoVec& iov, Flags flags) {
+  node.count_read(iov.size_bytes());
   if (fits(node, offset, iov.size_bytes())) return node.driver().read(offset, iov, flags);
   return read_unaligned(node, offset, iov, flags);
 }
 
 Task<Result<>> write_node(Node& node, uint64_t offset, const IoVec& iov, Flags flags) {
+  node.count_write(offset, iov.size_bytes());
   if (node.request_alignment() == 1) return node.driver().write(offset, iov, flags);
   if (fits(node, offset, iov.size_bytes())) return write_in_turn(node, offset, iov, flags);
   return write_unaligned(node, offset, iov, flags);
 }
 
 Task<Result<>> zero_node(Node& node, uint64_t offset, uint64_t length, Flags flags) {
+  node.count_write(offset, length);
   if (node.request_alignment() == 1) return node.driver().write_zeroes(offset, length, flags);
   if (fits(node, offset, length)) return zero_in_turn(node, offset, length, flags);
   return zero_unaligned(node, offset, length, flags);
 }
 
 Task<Result<>> discard_node(Node& node, uint64_t offset, uint64_t length, Flags flags) {
+  node.count_discard(offset, length);
   if (node.request_alignment() == 1) return node.driver().discard(offset, length, flags);
   const uint32_t block = node.request_alignment();
   return discard_in_turn(node, round_up(offset, block), round_down(offset + length, block), flags);

@@ -22,6 +22,7 @@
 #include "async/loop.h"
 #include "async/task.h"
 #include "base/result.h"
+#include "block/io_stats.h"
 #include "block/types.h"
 
 namespace firn::block {
@@ -93,6 +94,9 @@ class Driver {
   virtual Task<Result<>> close() = 0;
 
   virtual Task<Result<ImageFacts>> facts() = 0;
+
+  // Protocol drivers of files and devices: what they have given back since they were opened.
+  virtual DiscardCounts discard_counts() const { return {}; }
 
   // Protocol drivers: the file's or device's identity, to see whether two nodes are one file.
   // kUnsupported: none.

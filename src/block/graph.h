@@ -33,7 +33,9 @@ namespace firn::block {
 // A named disk. Its root follows the head through pivots. It uses no permission and shares all.
 // The root belongs to the home loop; `id` and `home` to the control loop.
 struct Device {
-  explicit Device(std::string device_id) : id(std::move(device_id)), root("device '" + id + "'") {}
+  explicit Device(std::string device_id) : id(std::move(device_id)), root("device '" + id + "'") {
+    root.collect_stats();
+  }
   std::string id;
   Root root;
   async::Loop* home = nullptr;

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "base/canary.h"
 #include "base/check.h"
@@ -202,7 +203,21 @@ Task<void> Node::wait_for_overlapping(uint64_t offset, uint64_t length) {
   while (Mutation* mutation = find()) co_await mutation->waiters_.wait();
 }
 
+void Node::set_write_threshold(uint64_t offset_bytes,
+                               std::move_only_function<void(uint64_t)> crossed) {
+  write_threshold_ = offset_bytes == 0 ? UINT64_MAX : offset_bytes;
+  threshold_crossed_ = offset_bytes == 0 ? nullptr : std::move(crossed);
+}
+
+void Node::cross_threshold(uint64_t end) {
+  const uint64_t exceeded = end - write_threshold_;
+  write_threshold_ = UINT64_MAX;
+  auto crossed = std::exchange(threshold_crossed_, nullptr);
+  crossed(exceeded);
+}
+
 Task<Result<>> Node::flush() {
+  ++counters_.flushes;
   if (options_.no_flush && driver_->is_protocol()) co_return Result<>();
   auto result = co_await driver_->flush();
   if (!result) flush_failed = true;

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -13,6 +14,7 @@
 #include "async/loop.h"
 #include "async/sync.h"
 #include "block/driver.h"
+#include "block/io_stats.h"
 #include "block/types.h"
 
 namespace firn::block {
@@ -199,6 +201,29 @@ class Node final {
   bool seal_failed = false;  // on the old head: flushes give EIO until an operator resolves it
   std::string seal_error;    // why
 
+  const NodeCounters& counters() const { return counters_; }
+  // For read_node and its like, through which all requests go.
+  void count_read(uint64_t bytes) {
+    ++counters_.reads;
+    counters_.read_bytes += bytes;
+  }
+  void count_write(uint64_t offset, uint64_t bytes) {
+    ++counters_.writes;
+    counters_.write_bytes += bytes;
+    note_end(offset + bytes);
+  }
+  void count_discard(uint64_t offset, uint64_t bytes) {
+    ++counters_.discards;
+    counters_.discard_bytes += bytes;
+    note_end(offset + bytes);
+  }
+
+  // Calls `crossed` once, when a write or a discard is asked for that ends beyond `offset_bytes`,
+  // with by how much. Takes the place of an earlier one. 0: none.
+  void set_write_threshold(uint64_t offset_bytes,
+                           std::move_only_function<void(uint64_t exceeded_bytes)> crossed);
+  uint64_t write_threshold() const { return threshold_crossed_ ? write_threshold_ : 0; }
+
   // Why the node may not be snapshotted, resized or deleted: "node is used as backing hd of 's1'",
   // or what blocks it. Empty: nothing.
   std::string busy_reason() const;
@@ -217,6 +242,13 @@ class Node final {
   friend class Edge;
   friend class Mutation;
   friend class SerialRange;
+  void note_end(uint64_t end) {
+    if (end > counters_.highest_write_end) counters_.highest_write_end = end;
+    if (end > write_threshold_) [[unlikely]]
+      cross_threshold(end);
+  }
+  void cross_threshold(uint64_t end);
+
   std::string name_;
   NodeOptions options_;
   std::string definition_;
@@ -233,6 +265,9 @@ class Node final {
   SerialRange* first_range_ = nullptr;
   SerialRange* last_range_ = nullptr;
   uint32_t request_alignment_ = 1;
+  NodeCounters counters_;
+  uint64_t write_threshold_ = UINT64_MAX;  // goes with threshold_crossed_
+  std::move_only_function<void(uint64_t)> threshold_crossed_;
   std::unique_ptr<Driver> driver_;  // last: ends first
 };
 

@@ -15,18 +15,17 @@ using base::ErrorKind;
 // One request between admission and completion: what it counts, and the head that it keeps.
 class Root::Admission {
  public:
-  Admission(Root& root, IoCounters& counters, uint64_t bytes)
+  Admission(Root& root, IoCounters RootStats::* counters, uint64_t bytes)
       : root_(root), counters_(counters), bytes_(bytes), begun_(root.head()->home().now()) {
     half_ = root_.enter();
   }
   ~Admission() {
-    ++counters_.operations;
-    if (ok_) {
-      counters_.bytes += bytes_;
-    } else {
-      ++counters_.failed;
+    const async::TimePoint now = async::Loop::current().now();
+    count(root_.stats_, now);
+    for (const Edge* edge : root_.head()->parents()) {
+      if (edge->root() != nullptr && edge->root()->collects_stats_)
+        count(edge->root()->stats_, now);
     }
-    counters_.total_ns += static_cast<uint64_t>((async::Loop::current().now() - begun_).count());
     root_.leave(half_);
   }
   Admission(const Admission&) = delete;
@@ -38,8 +37,20 @@ class Root::Admission {
   }
 
  private:
+  void count(RootStats& stats, async::TimePoint now) const {
+    IoCounters& counters = stats.*counters_;
+    ++counters.operations;
+    if (ok_) {
+      counters.bytes += bytes_;
+    } else {
+      ++counters.failed;
+    }
+    counters.total_ns += static_cast<uint64_t>((now - begun_).count());
+    stats.last_end = now;
+  }
+
   Root& root_;
-  IoCounters& counters_;
+  IoCounters RootStats::* counters_;
   uint64_t bytes_;
   async::TimePoint begun_;
   unsigned half_ = 0;
@@ -120,7 +131,7 @@ Task<Result<>> Root::read(uint64_t offset, const IoVec& iov) {
                     iov.size_bytes(), offset, node->name(), node->driver().size_bytes()));
   }
   if (iov.empty()) co_return Result<>();
-  Admission admission(*this, stats_.read, iov.size_bytes());
+  Admission admission(*this, &RootStats::read, iov.size_bytes());
   co_return admission.done(co_await read_node(*node, offset, iov, flag::kNone));
 }
 
@@ -130,7 +141,7 @@ Task<Result<>> Root::write(uint64_t offset, const IoVec& iov, Flags flags) {
   CO_TRY(check_mutation(offset, iov.size_bytes()));
   if (iov.empty()) co_return Result<>();
   Node& node = *head();
-  Admission admission(*this, stats_.write, iov.size_bytes());
+  Admission admission(*this, &RootStats::write, iov.size_bytes());
   Mutation mutation(node, offset, iov.size_bytes());
   const DetectZeroes detect = node.options().detect_zeroes;
   if (detect != DetectZeroes::kOff && iov.is_zero()) {
@@ -146,7 +157,7 @@ Task<Result<>> Root::write_zeroes(uint64_t offset, uint64_t length, Flags flags)
   CO_TRY(check_mutation(offset, length));
   if (length == 0) co_return Result<>();
   Node& node = *head();
-  Admission admission(*this, stats_.zero, length);
+  Admission admission(*this, &RootStats::zero, length);
   Mutation mutation(node, offset, length);
   if (!node.options().unmap) flags &= ~flag::kMayUnmap;
   co_return admission.done(co_await zero_node(node, offset, length, flags));
@@ -158,7 +169,7 @@ Task<Result<>> Root::discard(uint64_t offset, uint64_t length, Flags flags) {
   CO_TRY(check_mutation(offset, length));
   if (length == 0) co_return Result<>();
   Node& node = *head();
-  Admission admission(*this, stats_.discard, length);
+  Admission admission(*this, &RootStats::discard, length);
   if (!node.options().unmap) co_return admission.done({});
   Mutation mutation(node, offset, length);
   co_return admission.done(co_await discard_node(node, offset, length, flags & flag::kFua));
@@ -169,7 +180,7 @@ Task<Result<>> Root::flush() {
     co_await pass_gate();
   Node* const node = head();
   if (node == nullptr) co_return no_medium(edge_);
-  Admission admission(*this, stats_.flush, 0);
+  Admission admission(*this, &RootStats::flush, 0);
   if (node->seal_failed) [[unlikely]] {
     co_return base::fail(ErrorKind::kIo,
                          fmt::format("node '{}' could not be sealed", node->name()));

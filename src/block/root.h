@@ -12,19 +12,10 @@
 #include <string>
 
 #include "async/sync.h"
+#include "block/io_stats.h"
 #include "block/node.h"
 
 namespace firn::block {
-
-struct IoCounters {
-  uint64_t operations = 0;
-  uint64_t bytes = 0;
-  uint64_t failed = 0;
-  uint64_t total_ns = 0;
-};
-struct RootStats {
-  IoCounters read, write, flush, discard, zero;
-};
 
 class Root final {
  public:
@@ -78,6 +69,9 @@ class Root final {
   }
 
   const RootStats& stats() const { return stats_; }
+  // From now on stats() counts the requests of all other roots on the head, and of none of its own:
+  // a device's root, which has none. Pivots change nothing in that.
+  void collect_stats() { collects_stats_ = true; }
 
  private:
   class Admission;
@@ -94,6 +88,7 @@ class Root final {
   unsigned half_ = 0;
   async::Mutex settling_;
   async::WaitList drained_;  // a half has become empty
+  bool collects_stats_ = false;
   std::move_only_function<void()> on_resize_;
   RootStats stats_;
 };

@@ -118,6 +118,83 @@ TEST_F(RootTest, AFailedRequestIsCountedAsOne) {
   fake_hooks("a").fail_writes = false;
 }
 
+TEST_F(RootTest, ADeviceCountsWhatAllUsersOfItsHeadsDo) {
+  open();
+  Device* device = *run(graph_->add_device("vda", "a"));
+  Root other("block export 'e1'");
+  ASSERT_TRUE(attach(other, node_, kWrite));
+  ASSERT_TRUE(write(root_, 0, 1000, 'A'));
+  ASSERT_TRUE(write(other, 5000, 24, 'B'));
+  EXPECT_EQ(read(other, 0, 10), std::string(10, 'A'));
+  ASSERT_TRUE(flush(root_));
+  const RootStats& stats = device->root.stats();
+  EXPECT_EQ(stats.write.operations, 2u);
+  EXPECT_EQ(stats.write.bytes, 1024u);
+  EXPECT_EQ(stats.read.bytes, 10u);
+  EXPECT_EQ(stats.flush.operations, 1u);
+  EXPECT_TRUE(stats.last_end);
+  EXPECT_EQ(root_.stats().write.operations, 1u);
+
+  // A new head goes on where the old one was; what is done to that alone is not the device's.
+  ASSERT_TRUE(snapshot(
+      {.device = "vda", .overlay_path = path("s1"), .overlay_node_name = "s1", .format = "fake"}));
+  ASSERT_TRUE(write(root_, 0, 1000, 'C'));
+  fake_hooks("s1").fail_writes = true;
+  EXPECT_FALSE(write(root_, 0, 4096, 'A'));
+  fake_hooks("s1").fail_writes = false;
+  EXPECT_EQ(stats.write.operations, 4u);
+  EXPECT_EQ(stats.write.failed, 1u);
+  EXPECT_EQ(stats.write.bytes, 2024u);
+  Root below("block export 'e2'");
+  ASSERT_TRUE(attach(below, node_, kRead));
+  EXPECT_EQ(read(below, 0, 10), std::string(10, 'A'));
+  EXPECT_EQ(stats.read.bytes, 10u);
+  detach(below);
+  detach(other);
+  ASSERT_TRUE(run(graph_->remove_device("vda")));
+}
+
+TEST_F(RootTest, ANodeCountsWhatItIsAskedFor) {
+  open({.unmap = true});
+  const Node& file = *node_->children().file.child();
+  const NodeCounters before = file.counters();
+  ASSERT_TRUE(write(root_, 0, 1000, 'A'));
+  ASSERT_TRUE(run_io(zero(root_, 70000, 96, flag::kNone)));
+  ASSERT_TRUE(run_io(discard(root_, 0, 4096)));
+  EXPECT_EQ(read(root_, 8192, 10).size(), 10u);
+  ASSERT_TRUE(flush(root_));
+  const NodeCounters& counters = node_->counters();
+  EXPECT_EQ(counters.writes, 2u);
+  EXPECT_EQ(counters.write_bytes, 1096u);
+  EXPECT_EQ(counters.discards, 1u);
+  EXPECT_EQ(counters.discard_bytes, 4096u);
+  EXPECT_EQ(counters.reads, 1u);
+  EXPECT_EQ(counters.read_bytes, 10u);
+  EXPECT_EQ(counters.flushes, 1u);
+  EXPECT_EQ(counters.highest_write_end, 70096u);
+  EXPECT_GE(file.counters().writes, before.writes + 1);
+  EXPECT_GE(file.counters().flushes, before.flushes + 1);
+}
+
+TEST_F(RootTest, AWriteBeyondTheThresholdIsToldOnce) {
+  open();
+  std::vector<uint64_t> told;
+  const auto tell = [&told](uint64_t exceeded) { told.push_back(exceeded); };
+  node_->set_write_threshold(8192, tell);
+  EXPECT_EQ(node_->write_threshold(), 8192u);
+  ASSERT_TRUE(write(root_, 4096, 4096, 'A'));  // up to it
+  EXPECT_TRUE(told.empty());
+  ASSERT_TRUE(write(root_, 4096, 5000, 'A'));
+  EXPECT_EQ(told, std::vector<uint64_t>({4096 + 5000 - 8192}));
+  EXPECT_EQ(node_->write_threshold(), 0u);
+  ASSERT_TRUE(write(root_, 100000, 1, 'A'));
+  EXPECT_EQ(told.size(), 1u);
+  node_->set_write_threshold(4096, tell);
+  node_->set_write_threshold(0, nullptr);
+  ASSERT_TRUE(write(root_, 100000, 1, 'A'));
+  EXPECT_EQ(told.size(), 1u);
+}
+
 TEST_F(RootTest, StatusGoesDownTheChain) {
   make_image("base", 2 * kFakeCluster);
   make_image("top", kSize, path("base"));

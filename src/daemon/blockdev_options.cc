@@ -234,4 +234,8 @@ Result<block::NodeSpec> node_spec(const api::BlockdevOptions& options) {
   return node_spec_below(options, {});
 }
 
+Result<block::ChildSpec> node_reference(const api::BlockdevRef& node) {
+  return file_child(node, {});
+}
+
 }  // namespace firn::daemon

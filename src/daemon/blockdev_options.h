@@ -12,4 +12,7 @@ namespace firn::daemon {
 // there and free, and whether references lead anywhere, is Graph::add_node's matter.
 base::Result<block::NodeSpec> node_spec(const api::BlockdevOptions& options);
 
+// A node that a command names or describes, to use by itself. As node_spec.
+base::Result<block::ChildSpec> node_reference(const api::BlockdevRef& node);
+
 }  // namespace firn::daemon

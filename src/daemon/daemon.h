@@ -23,6 +23,7 @@
 #include "daemon/options.h"
 #include "daemon/recorder.h"
 #include "daemon/state_options.h"
+#include "daemon/stats_handlers.h"
 #include "jobs/job_list.h"
 #include "qmp/commands.h"
 #include "qmp/events.h"
@@ -109,6 +110,8 @@ class Daemon final {
   jobs::JobList jobs_;
   JobHandlers job_handlers_;
   BlockJobHandlers block_job_handlers_;
+  BlockCreateHandlers block_create_handlers_;
+  BlockStatsHandlers block_stats_handlers_;
   chardev::InheritedSockets inherited_sockets_;
   chardev::Chardevs chardevs_;
   CommandContext context_;

@@ -60,8 +60,8 @@ Task<Result<std::vector<api::BlockInfo>>> BlockHandlers::query_block() {
 }
 
 Task<Result<>> BlockHandlers::block_resize(api::BlockResizeArgs args) {
-  co_return co_await graph_.resize(args.device.value_or(""), args.node_name.value_or(""),
-                                   args.size, args.shrink.value_or(false));
+  co_return co_await graph_.resize(args.device.value_or(""), args.node_name.value_or(""), args.size,
+                                   args.shrink.value_or(false));
 }
 
 Task<Result<>> BlockHandlers::take_snapshot(block::SnapshotRequest request) {

@@ -43,4 +43,15 @@ class BlockJobHandlers final : public api::BlockJobCommands {
   jobs::JobList& jobs_;
 };
 
+class BlockCreateHandlers final : public api::BlockCreateCommands {
+ public:
+  BlockCreateHandlers(block::Graph& graph, jobs::JobList& jobs) : graph_(graph), jobs_(jobs) {}
+
+  async::Task<base::Result<>> blockdev_create(api::BlockdevCreateArgs args) override;
+
+ private:
+  block::Graph& graph_;
+  jobs::JobList& jobs_;
+};
+
 }  // namespace firn::daemon

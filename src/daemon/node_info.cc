@@ -125,6 +125,7 @@ Task<Result<api::BlockDeviceInfo>> info_at_home(const block::Node& node, bool ch
   info.file = info.image.filename;
   info.node_name = node.name();
   info.ro = node.read_only();
+  info.write_threshold = static_cast<int64_t>(node.write_threshold());
   info.drv = node.driver().name();
   if (const block::Node* below = backing_of(node)) info.backing_file = below->driver().filename();
   // As QEMU, which counts only the layers that it tells of.

@@ -12,6 +12,7 @@
 #include "api/encoder.h"
 #include "api/keyval.h"
 #include "qmp/hmp_block.h"
+#include "qmp/hmp_jobs.h"
 
 namespace firn::qmp {
 namespace {
@@ -281,6 +282,27 @@ std::string HmpCommand::help_line(std::string_view prefix) const {
 std::span<const HmpCommand> hmp_commands() {
   using enum HmpArgType;
   static const std::vector<HmpCommand> entries = {
+      {"block_job_cancel",
+       {{"f", kFlag}, {"device", kString}},
+       "[-f] device",
+       "stop a job; -f: even if it is ready, or paused",
+       block_job_cancel},
+      {"block_job_complete",
+       {{"device", kString}},
+       "device",
+       "let a job that is ready end",
+       block_job_complete},
+      {"block_job_pause", {{"device", kString}}, "device", "pause a job", block_job_pause},
+      {"block_job_resume",
+       {{"device", kString}},
+       "device",
+       "let a paused job go on",
+       block_job_resume},
+      {"block_job_set_speed",
+       {{"device", kString}, {"speed", kSize}},
+       "device speed",
+       "limit a job's speed; speed is in MiB per second, or has a suffix, 0: no limit",
+       block_job_set_speed},
       {"block_resize",
        {{"device", kBlockDevice}, {"size", kSize}},
        "device size",
@@ -368,6 +390,12 @@ std::span<const HmpCommand> hmp_info_commands() {
        "[-n] [-v] [device]",
        "show devices, with -n all named nodes; -v: the images too",
        info_block},
+      {"block-jobs", {}, "", "show the jobs that work on nodes", info_block_jobs},
+      {"blockstats",
+       {},
+       "",
+       "show what was read from devices and written to them",
+       info_blockstats},
       {"chardev", {}, "", "show the character devices", info_chardev},
       {"history", {}, "", "show the lines typed here", info_history},
       {"version", {}, "", "show the version", info_version},

@@ -82,6 +82,27 @@ TEST_F(HmpTest, SnapshotsAndResizesByQmp) {
   EXPECT_EQ(asked(), "quit {}");
 }
 
+TEST_F(HmpTest, SteersAndShowsJobs) {
+  EXPECT_EQ(run("block_job_cancel -f j"), "");
+  EXPECT_EQ(asked(), R"(block-job-cancel {"device": "j", "force": true})");
+  EXPECT_EQ(run("block_job_set_speed j 2"), "");
+  EXPECT_EQ(asked(), R"(block-job-set-speed {"device": "j", "speed": 2097152})");
+  for (const std::string verb : {"complete", "pause", "resume"}) {
+    EXPECT_EQ(run("block_job_" + verb + " j"), "");
+    EXPECT_EQ(asked(), "block-job-" + verb + R"( {"device": "j"})");
+  }
+  commands_.answers.emplace("query-block-jobs", *parse_json("[]"));
+  EXPECT_EQ(run("info block-jobs"), "No active jobs\n");
+  commands_.answers.insert_or_assign(
+      "query-block-jobs",
+      *parse_json("[{'type': 'commit', 'device': 'j', 'len': 8, 'offset': 4, 'busy': false, "
+                  "'paused': false, 'speed': 2, 'io-status': 'ok', 'ready': false, 'status': "
+                  "'concluded', 'auto-finalize': true, 'auto-dismiss': false, 'error': 'no'}]"));
+  EXPECT_EQ(
+      run("info block-jobs"),
+      "Type commit, device j: Completed 4 of 8 bytes, speed limit 2 bytes/s, concluded: no\n");
+}
+
 TEST_F(HmpTest, ShowsErrorsAndHints) {
   commands_.answers.emplace(
       "block_resize",
@@ -228,7 +249,7 @@ TEST_F(HmpTest, CompletesWhatThereIs) {
   };
   EXPECT_EQ(complete("nbd_server_r"), Names{"nbd_server_remove"});
   EXPECT_EQ(complete("info v"), Names{"version"});
-  EXPECT_EQ(complete("help info b"), Names{"block"});
+  EXPECT_EQ(complete("help info b"), (Names{"block", "block-jobs", "blockstats"}));
   EXPECT_EQ(complete("help sn"), Names{"snapshot_blkdev"});
   EXPECT_EQ(complete("snapshot_blkdev -n v"), (Names{"v0", "vda", "vdb"}));
   EXPECT_EQ(complete("snapshot_blkdev -"), Names{"-n"});

@@ -151,12 +151,20 @@ class FileDriver final : public block::Driver {
     }
     auto result = co_await file_->discard(offset, length);
     ++changes_;
+    if (result) {
+      ++discard_counts_.succeeded;
+      discard_counts_.bytes += length;
+    } else {
+      ++discard_counts_.failed;
+    }
     // A discard is a wish.
     if (!result && is_refused(result.error(), can_discard_)) co_return Result<>();
     CO_TRY(std::move(result));
     if ((flags & block::flag::kFua) != 0) co_return co_await flush();
     co_return Result<>();
   }
+
+  block::DiscardCounts discard_counts() const override { return discard_counts_; }
 
   Task<Result<>> flush() override {
     if (node_.options().no_flush) co_return Result<>();
@@ -391,6 +399,7 @@ class FileDriver final : public block::Driver {
   bool can_zero_ = true;
   bool can_punch_ = true;
   bool can_discard_ = true;
+  block::DiscardCounts discard_counts_;
 };
 
 Result<> check_kind(std::string_view driver, bool device, const std::string& filename,
