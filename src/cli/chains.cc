@@ -181,14 +181,16 @@ Task<Result<std::vector<Chain>>> load_chains(QmpClient& client) {
   facts.nodes = CO_TRY(co_await query(client, "query-named-block-nodes", {{"flat", true}}));
   facts.exports = CO_TRY(co_await query(client, "query-block-exports"));
   facts.block = CO_TRY(co_await query(client, "query-block"));
-  std::vector<Chain> chains = chains_of(facts);
+  co_return chains_of(facts);
+}
+
+Task<void> look_at_files(std::vector<Chain>& chains) {
   for (Chain& chain : chains) {
     for (Layer& layer : chain.layers) {
       const auto stat = co_await async::Loop::current().files().stat(layer.filename);
       if (stat) layer.modified_s = stat->modified_ns / 1'000'000'000;
     }
   }
-  co_return chains;
 }
 
 Task<Result<>> measure_layers(QmpClient& client, std::vector<Chain>& chains) {

@@ -28,7 +28,7 @@ struct Layer {
   bool read_only = true;
   std::vector<InternalSnapshot> snapshots;
   // When the file was changed last: of a sealed layer, about when the snapshot was taken. Not set
-  // where the file is not to be seen from here.
+  // where nobody asked (look_at_files), or the file is not to be seen from here.
   std::optional<int64_t> modified_s;
   // What the layer has that those below it have not: its own data, and what reads as zeroes. Not
   // set where nobody asked (measure_layers), or the server can't tell.
@@ -45,6 +45,9 @@ struct Chain {
 
 // All of them: those of devices, then of exports without one, then of what nobody uses.
 async::Task<base::Result<std::vector<Chain>>> load_chains(QmpClient& client);
+
+// Fills in what the files themselves tell.
+async::Task<void> look_at_files(std::vector<Chain>& chains);
 
 // Fills in what takes a walk through the images' tables.
 async::Task<base::Result<>> measure_layers(QmpClient& client, std::vector<Chain>& chains);

@@ -13,9 +13,11 @@
 
 #include "async/file.h"
 #include "base/text_width.h"
+#include "base/units.h"
 #include "cli/chains.h"
 #include "cli/command.h"
 #include "cli/endpoint.h"
+#include "cli/img/image_address.h"
 #include "cli/options.h"
 
 namespace firn::cli {
@@ -81,10 +83,31 @@ Task<Result<>> name_overlays(const Options& options, std::vector<Disk>& disks) {
   co_return Result<>();
 }
 
+// "cluster-size=128k,extended-l2=off", with '_' for '-' too, as blockdev-snapshot-sync takes it.
+json::object overlay_options(const std::vector<std::string>& arguments) {
+  json::object object;
+  for (const std::string& argument : arguments) {
+    for (auto& [name, value] : img::split_options(argument)) {
+      std::ranges::replace(name, '_', '-');
+      if (value == "on" || value == "off") {
+        object[name] = value == "on";
+      } else if (const auto number = base::parse_size(value)) {
+        object[name] = *number;
+      } else {
+        object[name] = value;
+      }
+    }
+  }
+  return object;
+}
+
 Result<json::object> common_members(const Options& options) {
   json::object members;
   for (std::string_view member : {"format", "mode"}) {
     if (options.has(member)) members.emplace(member, options.value(member));
+  }
+  if (options.has("options")) {
+    members.emplace("overlay-options", overlay_options(options.values("options")));
   }
   if (!options.has("deadline-ms")) return members;
   const std::string text = options.value("deadline-ms");
@@ -153,8 +176,8 @@ Result<json::object> arguments_of(const Request& request, const Disk& disk,
   return arguments;
 }
 
-Task<Result<>> execute(QmpClient& client, const Request& request) {
-  const std::vector<Chain> chains = CO_TRY(co_await load_chains(client));
+Task<Result<>> execute(QmpClient& client, const Request& request,
+                       const std::vector<Chain>& chains) {
   if (!request.group) {
     json::object arguments = CO_TRY(arguments_of(request, request.disks[0], chains));
     CO_TRY(co_await client.execute("blockdev-snapshot-sync", std::move(arguments)));
@@ -208,13 +231,15 @@ Task<Result<>> run(Globals globals, std::vector<std::string> arguments) {
                                                  {"dir", 'd'},
                                                  {"tag", 't'},
                                                  {"deadline-ms"},
+                                                 {"options", 'o'},
                                                  {"output"}},
                                                 arguments));
   const Output output = CO_TRY(parse_output(kName, options.value("output", "human")));
   const Request request = CO_TRY(co_await make_request(options));
   auto client = CO_TRY(co_await connect_daemon(globals.socket, request.disks[0].name));
+  const std::vector<Chain> chains = CO_TRY(co_await load_chains(*client));
   const async::TimePoint start = async::Loop::current().now();
-  CO_TRY(co_await execute(*client, request));
+  CO_TRY(co_await execute(*client, request, chains));
   const async::Duration total = async::Loop::current().now() - start;
   const int64_t total_ns = std::chrono::nanoseconds(total).count();
 
@@ -266,6 +291,8 @@ const Command kSnapshotCommand = {
         "                             a file that is there, 'relative-paths' stores the way\n"
         "                             from the overlay to its backing file\n"
         "  --snapshot-node-name NAME  the overlay's node-name (default: made up)\n"
+        "  -o, --options NAME=VALUE   how the overlay is laid out (cluster-size, extended-l2,\n"
+        "                             refcount-bits, compression-type, preallocation)\n"
         "  --deadline-ms MS           give up, with nothing changed, if it can't be made ready\n"
         "                             in this time\n"
         "  --output human|json        how to print the result\n"

@@ -95,6 +95,7 @@ Task<Result<>> run(Globals globals, std::vector<std::string> arguments) {
     const Chain chosen = *CO_TRY(find_chain(chains, only));
     chains.assign(1, chosen);
   }
+  co_await look_at_files(chains);
   if (!options.has("fast")) CO_TRY(co_await measure_layers(*client, chains));
   if (output == Output::kJson) {
     print_out(base::print_json(as_json(chains), base::JsonStyle::kPretty) + "\n");

@@ -107,6 +107,18 @@ class LayersTest(firn_test.Case):
         self.assertEqual(str(self.folder / "vda-t.qcow2"), report["overlay"])
         self.end(self.folder / "vda-t.qcow2")
 
+    def test_snapshot_with_options(self):
+        self.serve_disks("vda")
+        self.firn("snapshot", "vda", self.overlay("s1"), "-o", "cluster-size=128k,extended_l2=off",
+                  "-o", "compression-type=zstd", "--deadline-ms", "20000", "--mode", "exclusive")
+        info = firn_test.run_json("qemu-img", "info", "-U", "--output=json", self.overlay("s1"))
+        self.assertEqual(128 * KIB, info["cluster-size"])
+        data = info["format-specific"]["data"]
+        self.assertEqual((False, "zstd"), (data["extended-l2"], data["compression-type"]))
+        self.fails("snapshot", "vda", self.overlay("s2"), "-o", "bogus=1", texts=["bogus"])
+        self.fails("snapshot", "vda", self.overlay("s1"), "--mode", "exclusive", texts=["s1"])
+        self.end(self.overlay("s1"))
+
     # tree and diff ------------------------------------------------------------------------------
 
     def three_layers(self):

@@ -39,6 +39,10 @@ Task<Result<>> fill(NewImage image, bool is_new, bool& overwritten) {
     if (stat && stat->kind == async::FileKind::kRegular) {
       overwritten = true;
       result = co_await tree.top->driver().resize(0);
+    } else if (stat && stat->size_bytes < image.request.size_bytes && image.format == "raw") {
+      result = base::fail(ErrorKind::kNoSpace,
+                          fmt::format("The device has {} bytes, the image is to have {}",
+                                      stat->size_bytes, image.request.size_bytes));
     }
   }
   if (result) {
