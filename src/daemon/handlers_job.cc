@@ -4,6 +4,7 @@
 
 #include "daemon/job_handlers.h"
 #include "daemon/job_info.h"
+#include "jobs/commit.h"
 
 namespace firn::daemon {
 
@@ -48,6 +49,23 @@ Task<Result<std::vector<api::BlockJobInfo>>> BlockJobHandlers::query_block_jobs(
     if (is_block_job(job->type())) list.push_back(block_job_info(*job));
   }
   co_return list;
+}
+
+Task<Result<>> BlockJobHandlers::block_commit(api::BlockCommitArgs args) {
+  jobs::CommitRequest request{
+      .job_id = std::move(args.job_id),
+      .device = std::move(args.device),
+      .top = std::move(args.top),
+      .top_node = std::move(args.top_node),
+      .base = std::move(args.base),
+      .base_node = std::move(args.base_node),
+      .backing_file = std::move(args.backing_file),
+      .speed_bytes_per_s = args.speed.value_or(0),
+      .on_error = on_error(args.on_error.value_or(api::BlockdevOnError::kReport)),
+      .filter_node_name = std::move(args.filter_node_name),
+      .auto_finalize = args.auto_finalize.value_or(true),
+      .auto_dismiss = args.auto_dismiss.value_or(true)};
+  co_return co_await jobs::start_commit(graph_, jobs_, std::move(request));
 }
 
 Task<Result<>> BlockJobHandlers::block_job_set_speed(api::BlockJobSetSpeedArgs args) {

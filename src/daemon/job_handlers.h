@@ -30,6 +30,7 @@ class BlockJobHandlers final : public api::BlockJobCommands {
   BlockJobHandlers(block::Graph& graph, jobs::JobList& jobs) : graph_(graph), jobs_(jobs) {}
 
   async::Task<base::Result<std::vector<api::BlockJobInfo>>> query_block_jobs() override;
+  async::Task<base::Result<>> block_commit(api::BlockCommitArgs args) override;
   async::Task<base::Result<>> block_job_set_speed(api::BlockJobSetSpeedArgs args) override;
   async::Task<base::Result<>> block_job_cancel(api::BlockJobCancelArgs args) override;
   async::Task<base::Result<>> block_job_pause(api::BlockJobPauseArgs args) override;
@@ -39,7 +40,7 @@ class BlockJobHandlers final : public api::BlockJobCommands {
   async::Task<base::Result<>> block_job_finalize(api::BlockJobFinalizeArgs args) override;
 
  private:
-  [[maybe_unused]] block::Graph& graph_;
+  block::Graph& graph_;
   jobs::JobList& jobs_;
 };
 

@@ -279,6 +279,7 @@ Result<Header> parse_header(ConstByteSpan bytes) {
     }
     header.backing_file.assign(reinterpret_cast<const char*>(bytes.data()) + backing_offset,
                                backing_bytes);
+    header.backing_file_offset = backing_offset;
     if (header.backing_file.find('\0') != std::string::npos) {
       return corrupt("Backing file name contains a zero byte");
     }
@@ -286,10 +287,12 @@ Result<Header> parse_header(ConstByteSpan bytes) {
   return header;
 }
 
-Result<std::vector<std::byte>> serialize_header(const Header& header) {
+namespace {
+
+// The header and its extensions, without the backing file's name.
+std::vector<std::byte> serialize_extensions(const Header& header, DiskHeader& disk) {
   std::vector<std::byte> out;
   out.reserve(header.cluster_bytes());
-  DiskHeader disk = disk_header(header);
   if (header.version < 3) {
     append(out, &disk, format::kHeaderBytesV2);
   } else {
@@ -300,7 +303,7 @@ Result<std::vector<std::byte>> serialize_header(const Header& header) {
     append_extension(out, format::extension::kBackingFormat, header.backing_format.data(),
                      header.backing_format.size());
   }
-  if (header.version >= 3) {
+  if (header.version >= 3 && header.has_feature_names) {
     DiskFeatureName table[std::size(kFeatures)] = {};
     for (size_t i = 0; i < std::size(kFeatures); ++i) {
       table[i].type = kFeatures[i].type;
@@ -318,7 +321,24 @@ Result<std::vector<std::byte>> serialize_header(const Header& header) {
     append_extension(out, extension.type, extension.data.data(), extension.data.size());
   }
   append_extension(out, format::extension::kEnd, nullptr, 0);
+  return out;
+}
+
+}  // namespace
+
+uint64_t extensions_end(const Header& header) {
+  DiskHeader disk = disk_header(header);
+  return serialize_extensions(header, disk).size();
+}
+
+Result<std::vector<std::byte>> serialize_header(const Header& header) {
+  DiskHeader disk = disk_header(header);
+  std::vector<std::byte> out = serialize_extensions(header, disk);
   if (!header.backing_file.empty()) {
+    const uint64_t wanted = header.backing_file_offset;
+    const bool has_room =
+        wanted >= out.size() && wanted + header.backing_file.size() <= header.cluster_bytes();
+    if (has_room) out.resize(wanted);
     disk.backing_file_offset = out.size();
     disk.backing_file_size = static_cast<uint32_t>(header.backing_file.size());
     append(out, header.backing_file.data(), header.backing_file.size());

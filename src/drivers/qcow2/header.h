@@ -29,6 +29,9 @@ struct Header {
   uint64_t size_bytes = 0;
   std::string backing_file;    // empty: none
   std::string backing_format;  // empty: not stored
+  // Where the name is in the file, if there is room behind the extensions; 0: right behind them.
+  uint64_t backing_file_offset = 0;
+  bool has_feature_names = true;  // of those that the image may use; for people
   uint32_t l1_entries = 0;
   uint64_t l1_offset = 0;
   uint64_t refcount_table_offset = 0;
@@ -65,6 +68,9 @@ Result<uint64_t> header_cluster_bytes(ConstByteSpan first_bytes);
 // needs and is not supported is refused by name (kUnsupported); what contradicts the format is
 // kCorrupt. Whether the tables lie within the file is not looked at.
 Result<Header> parse_header(ConstByteSpan first_cluster);
+
+// Where the extensions end in what serialize_header gives.
+uint64_t extensions_end(const Header& header);
 
 // The first cluster, whole. kNoSpace if the header does not fit: the backing file's name is too
 // long for the cluster size.

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cstring>
 
 #include "base/log.h"
 #include "drivers/qcow2/backing_path.h"
@@ -248,9 +249,51 @@ Task<Result<>> Image::set_backing_name(std::string filename, std::string format)
   const Header before = header_;
   header_.backing_file = std::move(filename);
   header_.backing_format = std::move(format);
-  Result<> written = co_await commits_.write_header();
+  Result<> written = co_await write_backing_name(before);
   if (!written) header_ = before;
   co_return written;
+}
+
+// After a power cut at any moment the header has the old name or the new one, and no mixture: the
+// new one is written and durable beside the old one before the header's first sector, which disks
+// write whole, leads to it. Clusters too small for two names, and extensions beyond the first
+// sector that change with the format's name, are written as they come.
+Task<Result<>> Image::write_backing_name(const Header& before) {
+  constexpr uint64_t kSector = 512;
+  constexpr uint64_t kPlaces[] = {4096, 4096 + 1024};
+  const uint64_t cluster = geometry_.cluster_bytes();
+  static_assert(kPlaces[1] - kPlaces[0] > format::kMaxBackingNameBytes);
+  if (header_.backing_file.empty() || cluster < 2 * kPlaces[0] ||
+      header_.backing_file.size() > format::kMaxBackingNameBytes) {
+    co_return co_await commits_.write_header();
+  }
+  // Whether what follows the first sector stays as the disk has it.
+  std::vector<std::byte> on_disk(cluster);
+  CO_TRY(co_await file_.read(0, on_disk.data(), cluster));
+  const auto follows = [&](uint64_t end) -> Result<bool> {
+    if (end <= kSector) return true;
+    const std::vector<std::byte> now = TRY(serialize_header(header_));
+    return std::equal(now.begin() + kSector, now.begin() + static_cast<ptrdiff_t>(end),
+                      on_disk.begin() + kSector);
+  };
+  if (!CO_TRY(follows(extensions_end(header_)))) header_.has_feature_names = false;
+  const uint64_t end = extensions_end(header_);
+  const bool old_in_the_way = !before.backing_file.empty() &&
+                              before.backing_file_offset < kPlaces[0] &&
+                              before.backing_file_offset + before.backing_file.size() > kPlaces[0];
+  if (end > kPlaces[0] || old_in_the_way || !CO_TRY(follows(end))) {
+    header_.has_feature_names = true;
+    co_return co_await commits_.write_header();
+  }
+  const uint64_t place = before.backing_file_offset == kPlaces[0] ? kPlaces[1] : kPlaces[0];
+  std::vector<std::byte> name(format::kMaxBackingNameBytes + 1);
+  std::memcpy(name.data(), header_.backing_file.data(), header_.backing_file.size());
+  CO_TRY(co_await file_.write(place, name.data(), name.size()));
+  CO_TRY(co_await file_.flush());
+  header_.backing_file_offset = place;
+  const std::vector<std::byte> bytes = CO_TRY(serialize_header(header_));
+  CO_TRY(co_await file_.write(0, bytes.data(), kSector));
+  co_return co_await file_.flush();
 }
 
 void Image::clean_caches(async::Timer& timer) {

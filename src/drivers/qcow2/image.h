@@ -93,6 +93,7 @@ class Image final : public block::Driver {
 
   Task<Result<>> prepare_writing();
   Task<Result<>> commit_under_pressure();
+  Task<Result<>> write_backing_name(const Header& before);
   bool is_under_pressure() const;
   bool discards_pile_up() const;
   bool has_many_dirty_slices() const;

@@ -245,6 +245,23 @@ TEST_F(ImageTest, BackingNameIsStoredAndTakenBack) {
   EXPECT_EQ(must("qemu-img info " + path_).find("backing"), std::string::npos);
 }
 
+// The first sector decides which name counts: with the old one in its place, all is as it was.
+TEST_F(ImageTest, ANewBackingNameLeavesTheOldOneWhole) {
+  make(1 << 20, {{"backing_file", std::string(300, 'o') + ".qcow2"}, {"backing_fmt", "qcow2"}});
+  std::string before = std::string(300, 'o') + ".qcow2";
+  for (int i = 0; i < 5; ++i) {
+    const std::string now = std::string(200 + static_cast<size_t>(i) * 150, 'n') + ".raw";
+    must("head -c 512 " + path_ + " > " + path_ + ".sector");
+    ASSERT_DONE(run_on_loop(rename_backing(path_, now, i % 2 == 0 ? "raw" : "qcow2")));
+    EXPECT_THAT(must("qemu-img info " + path_), HasSubstr("backing file: " + now + " ("));
+    must("cp " + path_ + " " + path_ + ".torn && dd if=" + path_ + ".sector of=" + path_ +
+         ".torn conv=notrunc status=none");
+    EXPECT_THAT(must("qemu-img info " + path_ + ".torn"),
+                HasSubstr("backing file: " + before + " ("));
+    before = now;
+  }
+}
+
 TEST_F(ImageTest, MissingBackingFileFailsTheOpening) {
   make(1 << 20, {{"backing_file", "missing.raw"}, {"backing_fmt", "raw"}});
   const Result<> opened = run_on_loop(open_and_close(path_, {}));
