@@ -15,6 +15,9 @@ using base::ErrorKind;
 
 namespace {
 
+// How often the end looks whether a chain's users have left.
+constexpr auto kLeavePause = std::chrono::milliseconds(5);
+
 std::unexpected<base::Error> gone() {
   return base::fail(ErrorKind::kNotFound, "the node was removed meanwhile");
 }
@@ -551,7 +554,6 @@ Task<void> Graph::detach(Root& root) {
   } else {
     (void)co_await readers_.exclude();  // whoever had found the root is done
   }
-  root_left_.wake_all();
 }
 
 Task<void> Graph::detach_claimed(Root& root) {
@@ -613,12 +615,15 @@ Task<Result<>> Graph::record_seal(std::string node_name) {
 
 // The end ---------------------------------------------------------------------------------------
 
-// Devices end with the graph; others have to leave before.
+// Devices end with the graph; others, and long work, have to leave before. By who holds a claim.
 bool Graph::has_users(ChainId chain) const {
-  return std::ranges::any_of(chains_.roots_of(chain), [&](const Root* root) {
-    return std::ranges::none_of(devices_,
-                                [&](const auto& device) { return &device.second->root == root; });
+  const bool is_blocked = std::ranges::any_of(nodes_, [&](const auto& node) {
+    return chains_.of(node.get()) == chain && !node->blocked_by().empty();
   });
+  return is_blocked || std::ranges::any_of(chains_.roots_of(chain), [&](const Root* root) {
+           return std::ranges::none_of(
+               devices_, [&](const auto& device) { return &device.second->root == root; });
+         });
 }
 
 Task<Result<>> Graph::close_chain_nodes(const Claim& claim, ChainId chain) {
@@ -659,7 +664,7 @@ Task<void> Graph::close_chain(std::string name, Users users, Result<>& first) {
       co_return;
     }
     claimed.drop();
-    co_await root_left_.wait();
+    (void)co_await async::Loop::current().sleep_for(kLeavePause);
     claimed = co_await claim({name});
   }
 }

@@ -217,7 +217,6 @@ class Graph final {
   ChainMap chains_;
   ClaimQueue claims_;
   ReaderGate readers_;
-  async::WaitList root_left_;
   std::map<std::string, uint64_t, std::less<>> unsealed_;  // node -> its intent
   async::TaskScope leftovers_;
 };

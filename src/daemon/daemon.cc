@@ -215,9 +215,13 @@ Task<Result<>> Daemon::run_action(const Option& option) {
 Task<Result<>> Daemon::stop() {
   co_await monitors_.drain(kDrainPatience);
   recorder_->end();  // what goes from here on comes back with the next start
-  co_await exports_.close();
-  co_await jobs_.close();
-  auto closed = co_await graph_->close();
+  // Beside each other: where one disk does not answer, the others are flushed and closed all the
+  // same.
+  async::TaskScope users;
+  users.spawn(exports_.close());
+  users.spawn(jobs_.close());
+  auto closed = co_await graph_->close(block::Graph::Users::kLeaving);
+  co_await users.join();
   auto recorded = co_await recorder_->close(restored_ && closed.has_value());
   if (closed) closed = std::move(recorded);
   events_.close();

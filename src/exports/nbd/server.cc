@@ -164,6 +164,8 @@ async::Task<std::optional<Negotiated>> Server::negotiate_in_time(async::Stream& 
   co_return negotiated;
 }
 
+async::Task<void> Server::close_export(std::unique_ptr<Export> last) { co_await last->close(); }
+
 async::Task<void> Server::stop() {
   CHECK(!stopping_);
   stopping_ = true;
@@ -171,12 +173,16 @@ async::Task<void> Server::stop() {
   scope_.cancel();
   room_.wake_all();
   for (async::Stream* stream : haggling_) stream->close();
-  while (export_changes_ != 0) co_await changes_done_.wait();
-  while (!exports_.empty()) {
-    const std::unique_ptr<Export> last = std::move(exports_.begin()->second);
-    exports_.erase(exports_.begin());
-    co_await last->close();
+  // Beside each other: a disk that does not answer keeps no other from its end. Those that were
+  // being opened come after.
+  async::TaskScope closing;
+  for (int i = 0; i != 2; ++i) {
+    for (auto& [name, last] : std::exchange(exports_, {})) {
+      closing.spawn(close_export(std::move(last)));
+    }
+    while (export_changes_ != 0) co_await changes_done_.wait();
   }
+  co_await closing.join();
   co_await scope_.join();
   stopped_ = true;
 }

@@ -67,6 +67,7 @@ class Server final : private ExportDirectory {
   std::vector<Entry> list_exports() const override;
   async::Task<std::optional<ExportFacts>> describe_export(std::string name) override;
 
+  static async::Task<void> close_export(std::unique_ptr<Export> last);
   async::Task<bool> is_unused_soon(std::string name);
   async::Task<void> accept_clients();
   async::Task<void> serve_client(std::unique_ptr<async::Stream> stream);
