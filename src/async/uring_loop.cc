@@ -38,6 +38,8 @@ constexpr SetupChoice kSetupChoices[] = {
     {0, false, false},
 };
 
+constexpr unsigned kMostKernelWorkers = 512;
+
 }  // namespace
 
 base::Result<std::unique_ptr<UringLoop>> UringLoop::create(std::string name, WorkerPool& workers) {
@@ -74,11 +76,16 @@ UringLoop::~UringLoop() {
 }
 
 void UringLoop::begin_thread() {
-  if (!disabled_at_start_) return;
-  // By hand: Debian 12's shared liburing lacks io_uring_enable_rings.
-  const long result =
-      ::syscall(__NR_io_uring_register, ring_.ring_fd, IORING_REGISTER_ENABLE_RINGS, nullptr, 0);
-  CHECK(result == 0);
+  if (disabled_at_start_) {
+    // By hand: Debian 12's shared liburing lacks io_uring_enable_rings.
+    const long result =
+        ::syscall(__NR_io_uring_register, ring_.ring_fd, IORING_REGISTER_ENABLE_RINGS, nullptr, 0);
+    CHECK(result == 0);
+  }
+  // The kernel's own workers for files: by default a few per processor, which one disk that does
+  // not answer would soon hold all. Kernels before 5.15 don't know this.
+  unsigned most[2] = {kMostKernelWorkers, 0};
+  (void)io_uring_register_iowq_max_workers(&ring_, most);
 }
 
 io_uring_sqe* UringLoop::next_sqe() {

@@ -93,12 +93,14 @@ class Driver {
   // the same.
   virtual Task<Result<>> close() = 0;
 
+  // Soon, even if the store does not answer: what was known before then.
   virtual Task<Result<ImageFacts>> facts() = 0;
 
   // Protocol drivers of files and devices: what they have given back since they were opened.
   virtual DiscardCounts discard_counts() const { return {}; }
 
-  // Protocol drivers: the file's or device's identity, to see whether two nodes are one file.
+  // Protocol drivers: the file's or device's identity, to see whether two nodes are one file; its
+  // size and times are those at opening. Asks nobody.
   // kUnsupported: none.
   virtual Task<Result<async::FileStat>> identity() {
     co_return base::fail(base::ErrorKind::kUnsupported, "this driver has no file");

@@ -5,9 +5,12 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <chrono>
 #include <cstdlib>
 #include <memory>
+#include <utility>
 
+#include "async/scope.h"
 #include "async/sync.h"
 #include "base/bytes.h"
 #include "base/canary.h"
@@ -83,13 +86,15 @@ class FileDriver final : public block::Driver {
     bool lock = true;
     bool lock_if_possible = false;
     std::shared_ptr<void> in_use;  // of /dev/fdset/N
+    async::FileStat stat;          // at opening
   };
   FileDriver(Setup setup, block::Node& node, std::unique_ptr<async::File> file)
       : setup_(std::move(setup)),
         node_(node),
         file_(std::move(file)),
         lock_(*file_),
-        size_bytes_(setup_.size_bytes) {}
+        size_bytes_(setup_.size_bytes),
+        known_(setup_.stat) {}
 
   std::string_view name() const override { return setup_.name; }
   bool is_protocol() const override { return true; }
@@ -242,6 +247,7 @@ class FileDriver final : public block::Driver {
           ErrorKind::kGeneric,
           fmt::format("'{}' is another file now than when it was opened", setup_.path));
     }
+    co_await looking_.join();
     if (setup_.lock) CO_TRY(lock_.rebind(*opened->file));
     lock_.moved(*opened->file);
     file_ = std::move(opened->file);
@@ -266,6 +272,9 @@ class FileDriver final : public block::Driver {
   }
 
   Result<> move_to(async::Loop& loop) override {
+    if (looking_.running() != 0) {
+      return base::fail(ErrorKind::kBusy, fmt::format("'{}' does not answer", setup_.path));
+    }
     TRY(loop.files().adopt_file(file_));
     lock_.moved(*file_);
     return {};
@@ -275,6 +284,7 @@ class FileDriver final : public block::Driver {
     // A writer's data is not left to the kernel's mercy.
     Result<> result;
     if (changes_ != 0) result = co_await flush();
+    co_await looking_.join();
     // Locks end with the file, unless it is a copy of a descriptor that stays.
     if (setup_.in_use != nullptr && setup_.lock) (void)lock_.set(0, block::permission::kAll);
     file_.reset();
@@ -283,7 +293,8 @@ class FileDriver final : public block::Driver {
   }
 
   Task<Result<block::ImageFacts>> facts() override {
-    const async::FileStat stat = CO_TRY(co_await file_->stat());
+    co_await look();
+    const async::FileStat stat = CO_TRY(known_);
     block::ImageFacts facts;
     facts.filename = setup_.path;
     facts.format = setup_.name;
@@ -292,10 +303,11 @@ class FileDriver final : public block::Driver {
     facts.dirty = false;
     co_return facts;
   }
-  Task<Result<async::FileStat>> identity() override { co_return co_await file_->stat(); }
+  Task<Result<async::FileStat>> identity() override { co_return setup_.stat; }
 
  private:
   static constexpr uint64_t kNever = UINT64_MAX;
+  static constexpr auto kPatience = std::chrono::milliseconds(100);  // with a file's stat
 
   bool fits_direct(const IoVec& iov) const {
     const uint32_t alignment = file_->direct_alignment();
@@ -387,6 +399,24 @@ class FileDriver final : public block::Driver {
     co_return Result<>();
   }
 
+  // Asks the file for its figures, and waits for them; but for a store that does not answer only
+  // once, and not for long: queries go on with what was known before.
+  Task<void> look() {
+    if (answered_ == nullptr) {
+      answered_ = std::make_shared<async::CancelSource>();
+      asked_ = async::Loop::current().now();
+      looking_.spawn(ask());
+    }
+    const auto answered = answered_;
+    if (answered == nullptr) co_return;  // it was quick
+    (void)co_await async::Loop::current().sleep_until(asked_ + kPatience, answered->token());
+  }
+
+  Task<void> ask() {
+    known_ = co_await file_->stat();
+    std::exchange(answered_, nullptr)->cancel();
+  }
+
   Setup setup_;
   block::Node& node_;
   std::unique_ptr<async::File> file_;
@@ -400,6 +430,10 @@ class FileDriver final : public block::Driver {
   bool can_punch_ = true;
   bool can_discard_ = true;
   block::DiscardCounts discard_counts_;
+  Result<async::FileStat> known_;                  // what the file said of itself last
+  std::shared_ptr<async::CancelSource> answered_;  // while it is asked
+  async::TimePoint asked_;
+  async::TaskScope looking_;
 };
 
 Result<> check_kind(std::string_view driver, bool device, const std::string& filename,
@@ -486,7 +520,8 @@ Task<Result<std::unique_ptr<block::Driver>>> open_as(bool device, block::Node& n
                           .is_device = device,
                           .lock = options->locking != Options::Locking::kOff,
                           .lock_if_possible = options->locking == Options::Locking::kAuto,
-                          .in_use = std::move(opened->in_use)};
+                          .in_use = std::move(opened->in_use),
+                          .stat = stat};
   co_return std::make_unique<FileDriver>(std::move(setup), node, std::move(opened->file));
 }
 
