@@ -212,12 +212,19 @@ Task<Result<>> Daemon::run_action(const Option& option) {
   co_return Result<>();
 }
 
-Task<Result<>> Daemon::stop() {
+Task<void> Daemon::drain_monitors(async::CancelSource& drained) {
   co_await monitors_.drain(kDrainPatience);
-  recorder_->end();  // what goes from here on comes back with the next start
+  drained.cancel();
+}
+
+Task<Result<>> Daemon::stop() {
   // Beside each other: where one disk does not answer, the others are flushed and closed all the
-  // same.
+  // same, even if a command hangs there.
   async::TaskScope users;
+  async::CancelSource drained;
+  users.spawn(drain_monitors(drained));
+  (void)co_await async::Loop::current().sleep_for(2 * kDrainPatience, drained.token());
+  recorder_->end();  // what goes from here on comes back with the next start
   users.spawn(exports_.close());
   users.spawn(jobs_.close());
   auto closed = co_await graph_->close(block::Graph::Users::kLeaving);

@@ -75,6 +75,7 @@ class Daemon final {
   async::Task<base::Result<>> stop();
 
  private:
+  async::Task<void> drain_monitors(async::CancelSource& drained);
   Daemon(std::unique_ptr<Recorder> recorder, std::unique_ptr<block::Graph> graph,
          std::unique_ptr<AuditLog> audit, chardev::InheritedSockets inherited_sockets);
   async::Task<base::Result<>> carry_out_once(const Option& option);
