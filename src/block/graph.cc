@@ -561,7 +561,6 @@ Task<void> Graph::detach_claimed(Root& root) {
   (void)co_await async::call_on(root.head()->home(), detach_root(root));
   chains_.remove(root);
   (void)co_await readers_.exclude();  // whoever had found the root is done
-  root_left_.wake_all();
 }
 
 Task<Result<>> Graph::move_to_loop(Node& node, async::Loop& loop) {
