@@ -24,6 +24,7 @@ Task<Result<>> take(block::Driver& driver, std::string name) {
   const int64_t now_us = async::Loop::current().wall_clock_us();
   block::InternalSnapshotSpec spec{
       .name = std::move(name), .date_s = now_us / 1'000'000, .date_ns = now_us % 1'000'000 * 1000};
+  spec.icount = 0;  // as qemu-img, which runs no guest
   CO_TRY(co_await block::take_internal_snapshot(driver, std::move(spec)));
   co_return Result<>();
 }
