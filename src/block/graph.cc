@@ -595,23 +595,6 @@ Task<Result<>> Graph::move_chain(Node& node, async::Loop& loop) {
   co_return Result<>();
 }
 
-Task<Result<>> Graph::record_done(uint64_t intent, std::vector<std::string> unsealed) {
-  for (const std::string& name : unsealed) unsealed_.insert_or_assign(name, intent);
-  co_return co_await state_.record_done(intent, std::move(unsealed));
-}
-
-Task<Result<>> Graph::record_seal(std::string node_name) {
-  const auto at = unsealed_.find(node_name);
-  if (at == unsealed_.end()) co_return Result<>();
-  const uint64_t intent = at->second;
-  unsealed_.erase(at);
-  std::vector<std::string> left;
-  for (const auto& [name, its_intent] : unsealed_) {
-    if (its_intent == intent) left.push_back(name);
-  }
-  co_return co_await state_.record_done(intent, std::move(left));
-}
-
 // The end ---------------------------------------------------------------------------------------
 
 // Devices end with the graph; others, and long work, have to leave before. By who holds a claim.

@@ -170,12 +170,6 @@ class Graph final {
   // Held briefly, and not twice by one task.
   Task<Reading> read_nodes();
 
-  // Tells the state store that `intent` is done but for the seals of `unsealed`, and keeps in mind
-  // which intent these nodes belong to. For those who hold a claim on their chains.
-  Task<Result<>> record_done(uint64_t intent, std::vector<std::string> unsealed);
-  // The same once one of them is sealed after all.
-  Task<Result<>> record_seal(std::string node_name);
-
   // Work whose command has been answered already: what a missed deadline leaves to undo. close()
   // waits for it.
   async::TaskScope& leftovers() { return leftovers_; }
@@ -217,7 +211,6 @@ class Graph final {
   ChainMap chains_;
   ClaimQueue claims_;
   ReaderGate readers_;
-  std::map<std::string, uint64_t, std::less<>> unsealed_;  // node -> its intent
   async::TaskScope leftovers_;
 };
 

@@ -198,8 +198,9 @@ class Node final {
   // After a pivot and until the seal is done: the old head, which is this node's backing child.
   // Root::flush flushes it too. A seal that failed leaves it set, with `seal_failed`.
   Node* unsealed_below = nullptr;
-  bool seal_failed = false;  // on the old head: flushes give EIO until an operator resolves it
-  std::string seal_error;    // why
+  bool seal_failed = false;    // on the old head: flushes give EIO until an operator resolves it
+  std::string seal_error;      // why
+  bool seal_is_final = false;  // no other try would prove anything: it failed in an earlier daemon
 
   const NodeCounters& counters() const { return counters_; }
   // For read_node and its like, through which all requests go.

@@ -196,7 +196,7 @@ class LayerRevert {
   Task<Result<>> finish(const Result<>& sealed) {
     std::vector<std::string> unsealed;
     if (!sealed) unsealed.push_back(head_->name());
-    auto recorded = co_await graph_.record_done(intent_, std::move(unsealed));
+    auto recorded = co_await graph_.state().record_done(intent_, std::move(unsealed));
     const std::string done =
         fmt::format("The disk was reverted and node '{}' is in use", overlay_->name());
     if (!sealed) {

@@ -40,6 +40,7 @@ Task<Result<>> seal_steps(Node& old_head) {
 void mark_sealed(Node& old_head, Node* overlay) {
   if (overlay != nullptr) overlay->unsealed_below = nullptr;
   old_head.seal_failed = false;
+  old_head.seal_is_final = false;
   old_head.seal_error.clear();
 }
 
@@ -141,7 +142,9 @@ Task<Result<>> seal_head(Node& old_head, Node& overlay) {
                                  can_seal_again(old_head) ? "" : " with accept-loss")));
 }
 
-bool can_seal_again(const Node& old_head) { return !old_head.driver().has_lost_data(); }
+bool can_seal_again(const Node& old_head) {
+  return !old_head.seal_is_final && !old_head.driver().has_lost_data();
+}
 
 Task<Result<SealedNode>> seal_again(Graph& graph, std::string node_name, bool accept_loss) {
   const auto claim = co_await graph.claim({node_name});
@@ -154,7 +157,7 @@ Task<Result<SealedNode>> seal_again(Graph& graph, std::string node_name, bool ac
   }
   SealedNode sealed = CO_TRY(co_await async::call_on(
       node->home(), accept_loss ? seal_with_loss(*node) : try_again(*node)));
-  auto recorded = co_await graph.record_seal(sealed.node);
+  auto recorded = co_await graph.state().record_sealed(sealed.node);
   if (!recorded) {
     co_return base::fail(std::move(recorded).error().with_context(
         fmt::format("Node '{}' is sealed now, but that could not be recorded", sealed.node)));

@@ -354,6 +354,7 @@ class FailingStore final : public StateStore {
     co_return uint64_t{1};
   }
   Task<Result<>> record_done(uint64_t, std::vector<std::string>) override { return call("done"); }
+  Task<Result<>> record_sealed(std::string) override { return call("sealed"); }
   Task<Result<>> forget_intent(uint64_t) override { return call("forget"); }
 
  private:

@@ -73,10 +73,11 @@ class StateStore {
   // is recorded.
   virtual async::Task<base::Result<uint64_t>> record_intent(GraphChange change) = 0;
   // All of it has happened, but for the nodes of `to_seal` that could not be sealed: of these the
-  // intent is kept. Before the command replies. Called again, with those that are left, when one of
-  // them is sealed after all.
+  // intent is kept. Before the command replies.
   virtual async::Task<base::Result<>> record_done(uint64_t intent,
                                                   std::vector<std::string> unsealed) = 0;
+  // A node that record_done left unsealed is sealed after all. Before the command replies.
+  virtual async::Task<base::Result<>> record_sealed(std::string node) = 0;
   // Nothing came of it. Before what was created for it is removed.
   virtual async::Task<base::Result<>> forget_intent(uint64_t intent) = 0;
 };
@@ -90,6 +91,7 @@ class NullStateStore final : public StateStore {
   async::Task<base::Result<>> record_done(uint64_t, std::vector<std::string>) override {
     co_return base::Result<>();
   }
+  async::Task<base::Result<>> record_sealed(std::string) override { co_return base::Result<>(); }
   async::Task<base::Result<>> forget_intent(uint64_t) override { co_return base::Result<>(); }
 };
 

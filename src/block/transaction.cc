@@ -227,7 +227,7 @@ class Transaction {
       unsealed.push_back(step->old_head().name());
       if (first) first = step->sealed();
     }
-    auto recorded = co_await graph_.record_done(intent_, std::move(unsealed));
+    auto recorded = co_await graph_.state().record_done(intent_, std::move(unsealed));
     if (!recorded && first) {
       first = base::fail(std::move(recorded).error().with_context(
           fmt::format("The snapshot was taken and node '{}' is in use, but that could not be "

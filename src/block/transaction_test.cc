@@ -52,6 +52,7 @@ class DelayingStore final : public StateStore {
     co_return uint64_t{1};
   }
   Task<Result<>> record_done(uint64_t, std::vector<std::string>) override { return end(); }
+  Task<Result<>> record_sealed(std::string) override { co_return Result<>(); }
   Task<Result<>> forget_intent(uint64_t) override { return end(); }
 
  private:

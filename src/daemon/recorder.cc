@@ -69,6 +69,11 @@ Task<Result<>> Recorder::record_done(uint64_t intent, std::vector<std::string> u
   co_return result;
 }
 
+Task<Result<>> Recorder::record_sealed(std::string node) {
+  if (!begun_) co_return Result<>();
+  co_return co_await store_->record_sealed(std::move(node));
+}
+
 Task<Result<>> Recorder::forget_intent(uint64_t intent) {
   if (open_.erase(intent) == 0) co_return Result<>();
   co_return co_await store_->forget_intent(intent);

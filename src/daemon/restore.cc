@@ -37,6 +37,8 @@ Task<Result<>> seal_here(block::Node& node) {
 
 Task<void> mark_unsealed(block::Node& node) {
   node.seal_failed = true;
+  node.seal_error = "it could not be sealed before the daemon ended";
+  node.seal_is_final = true;
   for (block::Edge* edge : node.parents()) {
     if (edge->role() == block::EdgeRole::kBacking) edge->parent()->unsealed_below = &node;
   }

@@ -100,6 +100,12 @@ Task<Result<>> Store::record_done(uint64_t intent, std::vector<std::string> unse
       OnError::kKeep);
 }
 
+Task<Result<>> Store::record_sealed(std::string node) {
+  return run(
+      [node = std::move(node)](Database& database) { return tables::note_sealed(database, node); },
+      OnError::kKeep);
+}
+
 Task<Result<>> Store::forget_intent(uint64_t intent) {
   return run([intent](Database& database) { return tables::remove_intent(database, intent); },
              OnError::kKeep);

@@ -190,6 +190,8 @@ TEST_F(StoreTest, ASealThatFailedIsRemembered) {
   crash_into("crashed");
   EXPECT_EQ(contents().find_node("a")->seal, Seal::kUnsealed);
   EXPECT_FALSE(contents().find_node("#block1")->identity);
+  ASSERT_TRUE(run(store_->record_sealed("a")));
+  EXPECT_EQ(contents().find_node("a")->seal, Seal::kSealed);
 }
 
 // A commit of the head into its base: the base becomes the head, writable, and the layers go.

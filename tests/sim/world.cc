@@ -169,6 +169,11 @@ Task<Result<>> SimStateStore::record_done(uint64_t, std::vector<std::string>) {
   co_return Result<>();
 }
 
+Task<Result<>> SimStateStore::record_sealed(std::string) {
+  if (!co_await wait()) co_return lost();
+  co_return Result<>();
+}
+
 Task<Result<>> SimStateStore::forget_intent(uint64_t) {
   if (!co_await wait()) co_return lost();
   for (size_t i = 0; i < intended_; ++i) world_.chain.pop_back();

@@ -122,6 +122,7 @@ class SimStateStore final : public block::StateStore {
   async::Task<base::Result<uint64_t>> record_intent(block::GraphChange change) override;
   async::Task<base::Result<>> record_done(uint64_t intent,
                                           std::vector<std::string> unsealed) override;
+  async::Task<base::Result<>> record_sealed(std::string node) override;
   async::Task<base::Result<>> forget_intent(uint64_t intent) override;
 
  private:
