@@ -30,6 +30,7 @@ class RecordingStore final : public StateStore {
     if (fail_at == "done") co_return base::fail(ErrorKind::kIo, "no room for the rest");
     co_return Result<>();
   }
+  Task<Result<>> record_sealed(std::string) override { co_return Result<>(); }
   Task<Result<>> forget_intent(uint64_t intent) override {
     EXPECT_EQ(intent, 7u);
     calls.emplace_back("forget");
