@@ -19,7 +19,7 @@ struct FakeHooks {
   bool fail_flush = false;
   bool fail_read_only = false;
   bool fail_backing_name = false;
-  async::Gate reads;  // closed: a read waits here, before it looks at anything
+  async::Gate reads;       // closed: a read waits here, before it looks at anything
   bool lost_data = false;  // until somebody accepts it
   int writes_begun = 0;
   int reads_begun = 0;

@@ -28,8 +28,9 @@ struct TransactionOutcome {
   std::vector<SnapshotReport> reports;
 };
 
-// On the control loop; holds a claim on the chains of all disks that it names to its end. Where a deadline passes, it answers at once,
-// and what was begun is undone behind it (Graph::leftovers), its claims held until then.
+// On the control loop; holds a claim on the chains of all disks that it names to its end. Where a
+// deadline passes, it answers at once, and what was begun is undone behind it (Graph::leftovers),
+// its claims held until then.
 Task<TransactionOutcome> run_transaction(Graph& graph, std::vector<TransactionAction> actions);
 
 // The same under a claim on all that the actions name; deadlines don't count here.
