@@ -65,6 +65,7 @@ Task<Result<>> Recorder::record_done(uint64_t intent, std::vector<std::string> u
   // After an error too: the store makes up for it.
   for (const auto& node : at->second.added) nodes_.insert({node.name, node.file_name});
   for (const std::string& name : at->second.removed) nodes_.erase(name);
+  for (const auto& device : at->second.devices) devices_.insert(device.id);
   open_.erase(at);
   co_return result;
 }

@@ -161,6 +161,10 @@ std::string print_change(const block::GraphChange& change) {
                      {"backing-node", node.backing_node},
                      {"io-thread", node.io_thread}});
   }
+  json::array devices;
+  for (const auto& device : change.devices) {
+    devices.push_back({{"id", device.id}, {"node", device.node}});
+  }
   json::array moved;
   for (const auto& users : change.moved) {
     moved.push_back({{"from", users.from}, {"to", users.to}, {"device", users.device}});
@@ -170,6 +174,7 @@ std::string print_change(const block::GraphChange& change) {
     backings.push_back({{"overlay", backing.overlay}, {"backing-node", backing.backing_node}});
   }
   return base::print_json(json::object{{"added", std::move(added)},
+                                       {"devices", std::move(devices)},
                                        {"moved", std::move(moved)},
                                        {"backings", std::move(backings)},
                                        {"to-write", names_array(change.to_write)},
@@ -194,6 +199,11 @@ Result<block::GraphChange> parse_change(std::string_view text) {
     node.io_thread = own.text("io-thread");
     const json::value* options = own.take("options");
     return own.ok() && read_options(*options, node.options);
+  });
+  reader.each("devices", [&](const json::value& element) {
+    Reader own(element);
+    change.devices.push_back({.id = own.text("id"), .node = own.text("node")});
+    return own.ok();
   });
   reader.each("moved", [&](const json::value& element) {
     Reader own(element);
@@ -224,6 +234,9 @@ std::string describe(const block::GraphChange& change) {
     const std::string whose = users.device.empty() ? fmt::format("node '{}'", users.from)
                                                    : fmt::format("device '{}'", users.device);
     add(fmt::format("{}: from node '{}' to '{}'", whose, users.from, users.to));
+  }
+  for (const auto& device : change.devices) {
+    add(fmt::format("device '{}' on node '{}'", device.id, device.node));
   }
   for (const auto& node : change.added) add(fmt::format("node '{}' ('{}')", node.name, node.path));
   for (const auto& backing : change.backings) {

@@ -16,6 +16,7 @@ TEST(ContentsTest, AChangeIsReadAsItWasWritten) {
        .options = {.unmap = true, .direct = true, .detect_zeroes = block::DetectZeroes::kUnmap},
        .backing_node = "a",
        .io_thread = "io1"});
+  change.devices.push_back({.id = "f1", .node = "f1-head"});
   change.moved.push_back({.from = "a", .to = "s1", .device = "vda"});
   change.backings.push_back({.overlay = "s2", .backing_node = ""});
   change.to_write = {"base"};
@@ -29,6 +30,8 @@ TEST(ContentsTest, AChangeIsReadAsItWasWritten) {
   EXPECT_FALSE(read->added[0].options.no_flush);
   EXPECT_EQ(read->added[0].options.detect_zeroes, block::DetectZeroes::kUnmap);
   EXPECT_EQ(read->to_write, (std::vector<std::string>{"base"}));
+  EXPECT_EQ(read->devices[0].node, "f1-head");
+  EXPECT_NE(describe(change).find("device 'f1' on node 'f1-head'"), std::string::npos);
   EXPECT_NE(describe(change).find("device 'vda': from node 'a' to 's1'"), std::string::npos);
 }
 

@@ -172,6 +172,31 @@ TEST_F(StoreTest, ACrashCarriesAnIntentOut) {
   EXPECT_TRUE(contents().find_node("a")->read_only);
 }
 
+TEST_F(StoreTest, ARevertAndAForkAreCarriedOutAfterACrash) {
+  open();
+  define();
+  const auto taken = run(store_->record_intent(snapshot("a", "s1")));
+  ASSERT_TRUE(run(store_->record_done(*taken, {})));
+  block::GraphChange revert = snapshot("a", "r1");
+  revert.moved = {{.from = "s1", .to = "r1", .device = "vda"}};
+  revert.to_seal = {"s1"};
+  ASSERT_TRUE(run(store_->record_intent(revert)));
+  block::GraphChange fork = snapshot("a", "f1-head");
+  fork.moved.clear();
+  fork.to_seal.clear();
+  fork.devices = {{.id = "f1", .node = "f1-head"}};
+  ASSERT_TRUE(run(store_->record_intent(fork)));
+  crash_into("crashed");
+  const Contents after = contents();
+  EXPECT_EQ(names(after), "#block1 a(ro) #s1 s1 #r1 r1 #f1-head f1-head ");
+  EXPECT_EQ(after.find_node("s1")->seal, Seal::kToSeal);
+  EXPECT_EQ(after.find_node("r1")->backing, "a");
+  EXPECT_EQ(after.find_thing("device", "vda")->node, "r1");
+  EXPECT_EQ(after.find_thing("export", "e")->node, "r1");
+  ASSERT_NE(after.find_thing("device", "f1"), nullptr);
+  EXPECT_EQ(after.find_thing("device", "f1")->node, "f1-head");
+}
+
 TEST_F(StoreTest, AnIntentThatCameToNothingIsForgotten) {
   open();
   define();

@@ -1,8 +1,10 @@
 #include "state/tables.h"
 
 #include <algorithm>
+#include <boost/json/object.hpp>
 #include <set>
 
+#include "base/json.h"
 #include "block/registry.h"
 
 namespace firn::state::tables {
@@ -295,6 +297,12 @@ Result<> remove_intent(Database& database, uint64_t number) {
 Result<> apply(Database& database, const block::GraphChange& change, Seal sealed,
                const std::vector<std::string>& unsealed) {
   for (const auto& node : change.added) TRY(add_new_node(database, node));
+  for (const auto& device : change.devices) {
+    TRY(put_thing(database, {.kind = std::string(kind::kDevice),
+                             .id = device.id,
+                             .definition = base::print_json(boost::json::object{{"id", device.id}}),
+                             .node = device.node}));
+  }
   for (const auto& users : change.moved) TRY(move_users(database, users));
   for (const auto& backing : change.backings) {
     Statement statement = database.prepare("UPDATE node SET backing = ? WHERE name = ?");

@@ -4,6 +4,7 @@ devices; and disks that shrink and grow below their clients."""
 
 import errno
 import os
+import random
 import threading
 import time
 
@@ -353,6 +354,89 @@ class ForkTest(RevertCase):
                 self.assertEqual(["vda"], [i["device"] for i in daemon.execute("query-block")])
                 self.assertEqual("s1", self.head(daemon))
         daemon.stop()
+
+
+class CrashTest(RevertCase):
+    """With --state reverts and forks last: after SIGKILL `firnd --state FILE` alone has them."""
+
+    def begin(self):
+        image = self.folder / "disk.qcow2"
+        run("qemu-img", "create", "-q", "-f", "qcow2", image, str(SIZE))
+        return self.start(
+            "--state", self.folder / "state",
+            "--blockdev", f"driver=qcow2,node-name=disk0,file.driver=file,file.filename={image}",
+            "--device", "id=vda,node-name=disk0",
+            "--export", "type=nbd,id=vda,node-name=vda,name=vda,writable=on")
+
+    def again(self, daemon):
+        daemon.kill()
+        # The state names the sockets of the first start.
+        restarted = self.start("--state", self.folder / "state", nbd=False, qmp=False)
+        restarted.qmp_path, restarted.nbd_path = daemon.qmp_path, daemon.nbd_path
+        restarted._wait_for(restarted.qmp_path)
+        return restarted
+
+    def test_after_the_reply(self):
+        daemon = self.begin()
+        client = self.client(daemon)
+        client.write(0, b"A" * BLOCK)
+        self.take(daemon, "s1")
+        client.write(0, b"B" * BLOCK)
+        self.revert(daemon, "disk0", "r1")
+        client.write(BLOCK, b"C" * BLOCK)
+        client.request(Nbd.FLUSH)
+        client.simple_reply()
+        daemon.execute("block-device-fork", id="test1", node_name="s1",
+                       overlay_node_name="test1-head",
+                       overlay_file=str(self.folder / "test1.qcow2"))
+        daemon = self.again(daemon)
+        self.assertEqual("r1", self.head(daemon))
+        self.assertEqual("test1-head", self.head(daemon, "test1"))
+        client = self.client(daemon)
+        self.assertEqual(b"A" * BLOCK, client.read(0, BLOCK))
+        self.assertEqual(b"C" * BLOCK, client.read(BLOCK, BLOCK))
+        # What was left is there, sealed, and a way back.
+        self.revert(daemon, "s1", "r2")
+        self.assertEqual(b"B" * BLOCK, client.read(0, BLOCK))
+        daemon.stop()
+
+    def test_at_any_moment(self):
+        daemon = self.begin()
+        client = self.client(daemon)
+        client.write(0, b"A" * BLOCK)
+        self.take(daemon, "s1")
+        client.write(0, b"B" * BLOCK)
+        client.request(Nbd.FLUSH)
+        client.simple_reply()
+        client.close()
+        heads = ["s1"]
+        chance = random.Random(4)
+        for i in range(12):
+            target = "disk0" if heads[-1] == "s1" or i % 3 else "s1"
+            killer = threading.Timer(chance.uniform(0, 0.04), daemon.process.kill)
+            killer.start()
+            try:
+                self.revert(daemon, target, f"r{i}")
+                heads.append(f"r{i}")
+            except (ConnectionError, OSError):
+                pass
+            killer.join()
+            daemon = self.again(daemon)
+            head = self.head(daemon)
+            self.assertIn(head, (heads[-1], f"r{i}"))
+            if head != heads[-1]:
+                heads.append(head)
+            layers = {n["node-name"]: n for n in daemon.execute("query-named-block-nodes")}
+            below = os.path.basename(layers[head].get("backing_file", ""))
+            client = self.client(daemon)
+            self.assertEqual((b"B" if head == "s1" or below == "s1.qcow2" else b"A") * BLOCK,
+                             client.read(0, BLOCK))
+            client.close()
+        daemon.stop()
+        for path in self.folder.glob("*.qcow2"):
+            if path.name.startswith("r") and path.stem not in heads:
+                continue  # of a command that did not happen
+            self.assertIn(run("qemu-img", "check", path, check=False).returncode, (0, 3))
 
 
 class InternalTest(RevertCase):
