@@ -234,7 +234,7 @@ class TerminalTest(ShellCase):
         shell.type("query-b\t\t")
         shell.wait_text("query-block-exports")
         shell.wait_line(prompt + "query-block")
-        shell.type("-\t\r")
+        shell.type("-e\t\r")
         shell.wait_text("vda  nbd")
         shell.wait_line(prompt.rstrip())
         shell.type("block-export-del id=\t")
