@@ -14,6 +14,7 @@
 
 #include "base/canary.h"
 #include "base/log.h"
+#include "tests/sim/groups.h"
 #include "tests/sim/scenario.h"
 
 namespace firn::sim {
@@ -39,6 +40,8 @@ constexpr std::array kCanaries{
                 "a guest's flush leaves out the old head of an unfinished seal"},
     CanaryEntry{"failed-flush-forgotten", &base::Canaries::failed_flush_forgotten,
                 "a flush that follows one that failed succeeds"},
+    CanaryEntry{"group-without-gate", &base::Canaries::group_without_gate,
+                "a group's disks on several I/O loops pivot without a gate (with --groups)"},
     CanaryEntry{"revert-without-drain", &base::Canaries::revert_without_drain,
                 "a revert does not wait for the requests in flight"},
 };
@@ -49,13 +52,14 @@ struct Arguments {
   double minutes = 0;
   std::string canary;
   bool replay = false;
+  bool groups = false;
   ScenarioOptions scenario;
 };
 
 void print_help() {
   std::fputs(
       "usage: firn_sim [--seed N] [--seeds COUNT | --minutes M] [--canary NAME] [--trace]\n"
-      "                [--dump DIRECTORY]\n"
+      "                [--dump DIRECTORY] [--groups]\n"
       "\n"
       "Runs the block layer on a simulated machine: clients write, flush and discard, snapshots "
       "are\n"
@@ -69,6 +73,7 @@ void print_help() {
       "  --canary NAME  plant a violation; the run is good if it is found\n"
       "  --trace        print every event, to standard error\n"
       "  --dump DIR     write the images of a failure there\n"
+      "  --groups       several disks on several I/O loops, snapshots of all at one point in time\n"
       "\n"
       "Canaries:\n",
       stdout);
@@ -99,6 +104,10 @@ Arguments parse(int argc, char** argv) {
     }
     if (name == "--trace") {
       arguments.scenario.trace = true;
+      continue;
+    }
+    if (name == "--groups") {
+      arguments.groups = true;
       continue;
     }
     if (i + 1 == argc) usage_error(fmt::format("'{}' is unknown or needs a value", name));
@@ -159,12 +168,13 @@ Total run_all(const Arguments& arguments) {
   for (uint64_t i = 0; !total.failed_seed; ++i) {
     if (arguments.minutes > 0 ? elapsed() > arguments.minutes * 60 : i >= arguments.seeds) break;
     const uint64_t seed = arguments.first_seed + i;
-    Outcome outcome = run_seed(seed, arguments.scenario);
+    const auto run_it = arguments.groups ? &run_group_seed : &run_seed;
+    Outcome outcome = run_it(seed, arguments.scenario);
     ++total.seeds;
     total.steps += outcome.steps;
     total.counters.add(outcome.counters);
     // The first seed runs twice: a run that can't be repeated is worth nothing.
-    if (i == 0 && !outcome.failure && run_seed(seed, {}).trace_hash != outcome.trace_hash) {
+    if (i == 0 && !outcome.failure && run_it(seed, {}).trace_hash != outcome.trace_hash) {
       outcome.failure = "two runs by one seed differ";
     }
     if (outcome.failure) {
@@ -220,7 +230,8 @@ int run(const Arguments& arguments) {
   print_summary(total);
   const bool good = total.failed_seed.has_value() != arguments.canary.empty();
   const std::string canary =
-      arguments.canary.empty() ? "" : fmt::format(" --canary {}", arguments.canary);
+      std::string(arguments.groups ? " --groups" : "") +
+      (arguments.canary.empty() ? "" : fmt::format(" --canary {}", arguments.canary));
   if (total.failed_seed) {
     fmt::print("seed {}: {}\n", *total.failed_seed, total.failure);
     fmt::print("replay: firn_sim --seed {}{}\n", *total.failed_seed, canary);
@@ -233,7 +244,8 @@ int run(const Arguments& arguments) {
   } else {
     fmt::print("FAILED: canary {} was not found\n", arguments.canary);
   }
-  write_report(arguments.canary.empty() ? "power_cuts" : "canary." + arguments.canary, good, total);
+  const char* const kind = arguments.groups ? "groups" : "power_cuts";
+  write_report(arguments.canary.empty() ? kind : "canary." + arguments.canary, good, total);
   std::fflush(stdout);
   return good ? 0 : 1;
 }

@@ -8,6 +8,7 @@
 #include <cstdio>
 #include <fstream>
 #include <map>
+#include <vector>
 
 #include "base/units.h"
 #include "tests/tools/history.h"
@@ -24,20 +25,21 @@ using base::ErrorKind;
 using base::fail;
 using base::Result;
 
-constexpr const char* kUsage = R"(usage: prefix_checker run --uri URI --history FILE [OPTION...]
-       prefix_checker verify --history FILE --snapshot N|end|crash|cut (--uri URI | --file FILE)
+constexpr const char* kUsage = R"(usage: prefix_checker run --uri URI... --history FILE [OPTION...]
+       prefix_checker verify --history FILE --snapshot N|end|crash|cut (--uri URI... | --file FILE...)
        prefix_checker --self-test
 
 run writes to an NBD export at full speed, takes snapshots meanwhile, keeps the history in a file
 and prints a report as JSON:
-  --uri URI          the export, for instance nbd+unix:///vda?socket=PATH
+  --uri URI          the export, for instance nbd+unix:///vda?socket=PATH; more than once for
+                     several disks, whose snapshots are of one point in time
   --history FILE     where the history goes
   --qmp PATH         the daemon's QMP socket
   --snapshot JSON    a QMP command that takes a snapshot; once for each
   --interval SECONDS time before, between and after the snapshots (2)
   --offset SIZE      where the region starts that is written to (0)
   --size SIZE        the region's size (up to the disk's end)
-  --connections N    NBD connections (4)
+  --connections N    NBD connections to each disk (4)
   --depth N          writes in flight on each (16)
   --flush-every N    each connection flushes once in N writes (500); 0: at the end only
   --seed N           of the choice of blocks (1)
@@ -47,7 +49,8 @@ verify reads a frozen layer, through its backing chain, and checks it against th
                      `crash` for the disk after the daemon was killed, `cut` after
                      the power went: what was not flushed may be torn
   --uri URI          the layer as an NBD export
-  --file FILE        the layer as a raw image
+  --file FILE        the layer as a raw image; of several disks those of one group, in the run's
+                     order
 
 --self-test proves that violations are found: it plants some of each kind into a model's layers.
 )";
@@ -83,6 +86,13 @@ Result<std::string> required(const Options& options, const std::string& name) {
 std::string optional(const Options& options, const std::string& name) {
   auto found = options.find(name);
   return found == options.end() ? std::string() : found->second;
+}
+
+std::vector<std::string> all(const Options& options, const std::string& name) {
+  std::vector<std::string> values;
+  auto [first, last] = options.equal_range(name);
+  for (auto it = first; it != last; ++it) values.push_back(it->second);
+  return values;
 }
 
 template <typename T>
@@ -142,12 +152,12 @@ boost::json::object report_json(const RunReport& report) {
 
 Result<int> run_command(const Options& options) {
   RunOptions run_options;
-  run_options.uri = TRY(required(options, "uri"));
+  TRY(required(options, "uri"));
+  run_options.uris = all(options, "uri");
   std::string history_path = TRY(required(options, "history"));
   run_options.qmp_socket_path = optional(options, "qmp");
-  auto [first, last] = options.equal_range("snapshot");
-  for (auto it = first; it != last; ++it) run_options.snapshot_commands.push_back(it->second);
-  if (first != last) TRY(required(options, "qmp"));
+  run_options.snapshot_commands = all(options, "snapshot");
+  if (!run_options.snapshot_commands.empty()) TRY(required(options, "qmp"));
   double interval_seconds = 2;
   TRY(read_number(options, "interval", interval_seconds));
   run_options.interval = std::chrono::milliseconds(static_cast<int64_t>(interval_seconds * 1000));
@@ -170,30 +180,38 @@ Result<int> run_command(const Options& options) {
   return 0;
 }
 
-Result<> read_file(const std::string& path, const History& history, LayerContent& content) {
+// The blocks of one disk.
+struct Part {
+  uint64_t first_block;
+  uint64_t block_count;
+};
+
+Result<> read_file(const std::string& path, const History& history, Part part,
+                   LayerContent& content) {
   std::ifstream file(path, std::ios::binary);
   if (!file) return fail(Error::from_errno(errno, path));
   file.seekg(static_cast<std::streamoff>(history.region_offset_bytes));
   std::vector<std::byte> bytes(kBlockBytes);
-  for (uint64_t block = 0; block < history.block_count; ++block) {
+  for (uint64_t block = 0; block < part.block_count; ++block) {
     if (!file.read(reinterpret_cast<char*>(bytes.data()), kBlockBytes)) {
       return fail(ErrorKind::kIo, fmt::format("{}: ends within block {}", path, block));
     }
-    content.add(block, bytes);
+    content.add(part.first_block + block, bytes);
   }
   return {};
 }
 
-Result<> read_export(const std::string& uri, const History& history, LayerContent& content) {
+Result<> read_export(const std::string& uri, const History& history, Part part,
+                     LayerContent& content) {
   auto connection = TRY(NbdConnection::connect(uri));
   constexpr uint64_t kBlocksAtOnce = 256;
   std::vector<std::byte> bytes(kBlocksAtOnce * kBlockBytes);
-  for (uint64_t block = 0; block < history.block_count;) {
-    uint64_t count = std::min(kBlocksAtOnce, history.block_count - block);
-    base::ByteSpan part(bytes.data(), count * kBlockBytes);
-    TRY(connection.read(history.region_offset_bytes + block * kBlockBytes, part));
+  for (uint64_t block = 0; block < part.block_count;) {
+    uint64_t count = std::min(kBlocksAtOnce, part.block_count - block);
+    base::ByteSpan run(bytes.data(), count * kBlockBytes);
+    TRY(connection.read(history.region_offset_bytes + block * kBlockBytes, run));
     for (uint64_t i = 0; i < count; ++i) {
-      content.add(block + i, part.subspan(i * kBlockBytes, kBlockBytes));
+      content.add(part.first_block + block + i, run.subspan(i * kBlockBytes, kBlockBytes));
     }
     block += count;
   }
@@ -218,10 +236,17 @@ Result<int> verify_command(const Options& options) {
     window = history.snapshots[number - 1];
   }
   LayerContent content(history);
-  if (std::string path = optional(options, "file"); !path.empty()) {
-    TRY(read_file(path, history, content));
-  } else {
-    TRY(read_export(TRY(required(options, "uri")), history, content));
+  const std::vector<std::string> files = all(options, "file");
+  if (files.empty()) TRY(required(options, "uri"));
+  const std::vector<std::string> layers = files.empty() ? all(options, "uri") : files;
+  const uint64_t blocks_each = history.block_count / layers.size();
+  if (blocks_each * layers.size() != history.block_count) {
+    return fail(ErrorKind::kInvalidArgument, "the history is of another number of disks");
+  }
+  for (size_t i = 0; i < layers.size(); ++i) {
+    const Part part{.first_block = i * blocks_each, .block_count = blocks_each};
+    TRY(files.empty() ? read_export(layers[i], history, part, content)
+                      : read_file(layers[i], history, part, content));
   }
   auto violations = content.check(window);
   for (const Violation& violation : violations) {

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <limits>
 #include <memory>
 #include <random>
 #include <thread>
@@ -42,7 +43,7 @@ struct Shared {
 class Writer {
  public:
   Writer(Shared& shared, NbdConnection connection, const RunOptions& options, uint64_t run_id,
-         uint32_t index, uint64_t block_count)
+         uint32_t index, uint64_t block_count, uint64_t first_block_on_disk)
       : shared_(shared),
         connection_(std::move(connection)),
         region_offset_bytes_(options.region_offset_bytes),
@@ -50,6 +51,7 @@ class Writer {
         run_id_(run_id),
         index_(index),
         first_block_(index * block_count),
+        first_block_on_disk_(first_block_on_disk),
         random_(options.seed * 1000 + index),
         busy_(block_count),
         slots_(options.depth) {
@@ -110,6 +112,10 @@ class Writer {
     }
   }
 
+  uint64_t offset_of(uint64_t block) const {
+    return region_offset_bytes_ + (block - first_block_ + first_block_on_disk_) * kBlockBytes;
+  }
+
   void send() {
     if (flush_every_ != 0 && writes_.size() % flush_every_ == flush_every_ - 1 &&
         flush_in_flight_ == 0 && nbd_can_flush(connection_.handle()) == 1) {
@@ -130,7 +136,7 @@ class Writer {
     slot.write = &writes_.emplace_back(Write{.block = block});
     slot.write->sent_ns = shared_.now_ns();
     slot.write->sent = shared_.draw_order();
-    uint64_t offset_bytes = region_offset_bytes_ + block * kBlockBytes;
+    uint64_t offset_bytes = offset_of(block);
     if (nbd_aio_pwrite(connection_.handle(), slot.buffer.data(), kBlockBytes, offset_bytes,
                        {.callback = written, .user_data = &slot, .free = nullptr}, 0) < 0) {
       set_error(nbd_error(fmt::format("write at {}", offset_bytes)));
@@ -142,7 +148,7 @@ class Writer {
     Slot& slot = *static_cast<Slot*>(user_data);
     Writer& writer = *slot.writer;
     if (*error != 0) {
-      uint64_t offset_bytes = writer.region_offset_bytes_ + slot.write->block * kBlockBytes;
+      uint64_t offset_bytes = writer.offset_of(slot.write->block);
       writer.set_error(Error::from_errno(*error, fmt::format("write at {}", offset_bytes)));
       return 1;
     }
@@ -171,6 +177,7 @@ class Writer {
   const uint64_t run_id_;
   const uint32_t index_;
   const uint64_t first_block_;
+  const uint64_t first_block_on_disk_;
   std::mt19937_64 random_;
   std::vector<bool> busy_;
   std::vector<Slot> slots_;
@@ -237,12 +244,33 @@ void measure(RunReport& report) {
 
 }  // namespace
 
+namespace {
+
+// What is durable on each disk; a flush says nothing of other disks.
+uint64_t flushed_everywhere(const std::vector<std::unique_ptr<Writer>>& writers,
+                            size_t connections) {
+  uint64_t everywhere = std::numeric_limits<uint64_t>::max();
+  for (size_t first = 0; first < writers.size(); first += connections) {
+    uint64_t here = 0;
+    for (size_t i = 0; i < connections; ++i) {
+      here = std::max(here, writers[first + i]->flush_sent());
+    }
+    everywhere = std::min(everywhere, here);
+  }
+  return everywhere;
+}
+
+}  // namespace
+
 Result<RunReport> run(const RunOptions& options) {
   std::vector<NbdConnection> connections;
-  for (uint32_t i = 0; i < options.connections; ++i) {
-    connections.push_back(TRY(NbdConnection::connect(options.uri)));
+  uint64_t disk_bytes = std::numeric_limits<uint64_t>::max();
+  for (const std::string& uri : options.uris) {
+    for (uint32_t i = 0; i < options.connections; ++i) {
+      connections.push_back(TRY(NbdConnection::connect(uri)));
+    }
+    disk_bytes = std::min(disk_bytes, TRY(connections.back().size_bytes()));
   }
-  uint64_t disk_bytes = TRY(connections[0].size_bytes());
   uint64_t region_bytes = options.region_bytes;
   if (region_bytes == 0 && disk_bytes > options.region_offset_bytes) {
     region_bytes = disk_bytes - options.region_offset_bytes;
@@ -263,12 +291,13 @@ Result<RunReport> run(const RunOptions& options) {
   RunReport report;
   report.history.run_id = std::random_device{}() | uint64_t{std::random_device{}()} << 32;
   report.history.region_offset_bytes = options.region_offset_bytes;
-  report.history.block_count = blocks_each * options.connections;
+  report.history.block_count = blocks_each * connections.size();
 
   std::vector<std::unique_ptr<Writer>> writers;
-  for (uint32_t i = 0; i < options.connections; ++i) {
+  for (uint32_t i = 0; i < connections.size(); ++i) {
     writers.push_back(std::make_unique<Writer>(shared, std::move(connections[i]), options,
-                                               report.history.run_id, i, blocks_each));
+                                               report.history.run_id, i, blocks_each,
+                                               i % options.connections * blocks_each));
   }
   std::vector<std::thread> threads;
   for (auto& writer : writers) threads.emplace_back([&writer] { writer->run(); });
@@ -277,9 +306,9 @@ Result<RunReport> run(const RunOptions& options) {
   shared.stop = true;
   for (auto& thread : threads) thread.join();
 
+  report.history.flush_sent = flushed_everywhere(writers, options.connections);
   for (auto& writer : writers) {
     if (writer->error() && !report.error) report.error = writer->error();
-    report.history.flush_sent = std::max(report.history.flush_sent, writer->flush_sent());
     report.history.writers.push_back(writer->take_writes());
   }
   if (!taken && !report.error) report.error = taken.error();

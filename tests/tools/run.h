@@ -13,14 +13,15 @@
 namespace firn::tests {
 
 struct RunOptions {
-  std::string uri;                             // of the export
+  // Of the exports, one for each disk. Blocks are numbered through all disks, disk after disk.
+  std::vector<std::string> uris;
   std::string qmp_socket_path;                 // needed where there are snapshots
   std::vector<std::string> snapshot_commands;  // QMP commands, one JSON object each
   std::chrono::milliseconds interval{2000};    // before, between and after the snapshots
-  uint64_t region_offset_bytes = 0;            // a multiple of kBlockBytes
-  uint64_t region_bytes = 0;                   // likewise; 0: up to the disk's end
-  uint32_t connections = 4;
-  uint32_t depth = 16;         // writes in flight on each connection
+  uint64_t region_offset_bytes = 0;            // on each disk; a multiple of kBlockBytes
+  uint64_t region_bytes = 0;                   // likewise; 0: up to the smallest disk's end
+  uint32_t connections = 4;                    // to each disk
+  uint32_t depth = 16;                         // writes in flight on each connection
   uint32_t flush_every = 500;  // each connection flushes once in so many writes; 0: at the end only
   uint64_t seed = 1;
 };
