@@ -119,6 +119,7 @@ Daemon::Daemon(std::unique_ptr<Recorder> recorder, std::unique_ptr<block::Graph>
       object_handlers_(*graph_),
       job_events_(events_),
       jobs_(job_events_),
+      job_recorder_(*recorder_, jobs_),
       job_handlers_(jobs_),
       block_job_handlers_(*graph_, jobs_),
       block_create_handlers_(*graph_, jobs_),
@@ -146,8 +147,9 @@ Daemon::Daemon(std::unique_ptr<Recorder> recorder, std::unique_ptr<block::Graph>
   recorder_->attach(*graph_, exports_);
   if (recorder_->has_store()) {
     context_.after_command = [this](std::string_view command, JsonValue arguments, bool succeeded) {
-      return recorder_->note(command, std::move(arguments), succeeded);
+      return record(command, std::move(arguments), succeeded);
     };
+    job_events_.on_change = [this] { job_recorder_.on_change(); };
   }
 }
 
@@ -229,6 +231,7 @@ Task<Result<>> Daemon::stop() {
   users.spawn(jobs_.close());
   auto closed = co_await graph_->close(block::Graph::Users::kLeaving);
   co_await users.join();
+  co_await job_recorder_.close();
   auto recorded = co_await recorder_->close(restored_ && closed.has_value());
   if (closed) closed = std::move(recorded);
   events_.close();

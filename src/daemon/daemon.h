@@ -19,6 +19,7 @@
 #include "daemon/handlers_diff.h"
 #include "daemon/job_events.h"
 #include "daemon/job_handlers.h"
+#include "daemon/job_recorder.h"
 #include "daemon/monitors.h"
 #include "daemon/options.h"
 #include "daemon/recorder.h"
@@ -80,6 +81,8 @@ class Daemon final {
          std::unique_ptr<AuditLog> audit, chardev::InheritedSockets inherited_sockets);
   async::Task<base::Result<>> carry_out_once(const Option& option);
   async::Task<base::Result<>> run_action(const Option& option);
+  async::Task<base::Result<>> record(std::string_view command, base::JsonValue arguments,
+                                     bool succeeded);
   async::Task<base::Result<>> restore_thing(const state::Thing& thing);
   std::unique_ptr<ClientModules> make_modules();
   // For the command line: of the sockets that the daemon was started with, any by its number.
@@ -109,6 +112,7 @@ class Daemon final {
   ObjectHandlers object_handlers_;
   JobEvents job_events_;
   jobs::JobList jobs_;
+  JobRecorder job_recorder_;
   JobHandlers job_handlers_;
   BlockJobHandlers block_job_handlers_;
   BlockCreateHandlers block_create_handlers_;

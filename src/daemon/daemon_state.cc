@@ -58,6 +58,11 @@ Task<Result<>> Daemon::restore(const std::vector<Option>& options) {
   co_return Result<>();
 }
 
+Task<Result<>> Daemon::record(std::string_view command, base::JsonValue arguments, bool succeeded) {
+  if (succeeded) CO_TRY(co_await job_recorder_.note(command, arguments));
+  co_return co_await recorder_->note(command, std::move(arguments), succeeded);
+}
+
 Task<Result<>> Daemon::restore_thing(const state::Thing& thing) {
   const DescriptorLookup none = [](std::string_view name) -> Result<int> {
     return fail(ErrorKind::kNotFound,
@@ -91,6 +96,7 @@ Task<Result<>> Daemon::finish_restore() {
   for (const Option& option : std::exchange(late_options_, {})) {
     CO_TRY_CONTEXT(co_await run_action(option), option.shown());
   }
+  CO_TRY(co_await job_recorder_.restore(contents_, commands_));
   CO_TRY(co_await recorder_->sync());
   if (completes_) {
     state::Store::Update update;

@@ -25,6 +25,11 @@ Event progress_event(const jobs::Job& job) {
 void JobEvents::on_status(const jobs::Job& job) {
   events_.emit(api::encode_event(
       api::JobStatusChangeEvent{.id = job.id(), .status = job_status(job.status())}));
+  if (job.status() >= jobs::JobStatus::kAborting && on_change) on_change();
+}
+
+void JobEvents::on_settings(const jobs::Job&) {
+  if (on_change) on_change();
 }
 
 void JobEvents::on_ready(const jobs::Job& job) {

@@ -221,6 +221,13 @@ Task<Result<>> Recorder::put(state::Thing thing) {
   co_return co_await store_->write(std::move(update));
 }
 
+Task<Result<>> Recorder::remove(std::string_view of, std::string id) {
+  if (!is_on()) co_return Result<>();
+  state::Store::Update update;
+  update.remove(of, std::move(id));
+  co_return co_await store_->write(std::move(update));
+}
+
 Task<Result<>> Recorder::note(std::string_view command, JsonValue arguments, bool succeeded) {
   if (!is_on()) co_return Result<>();
   if (succeeded && arguments.is_object()) {

@@ -60,6 +60,7 @@ class Recorder final : public block::StateStore {
   void forget(std::string_view node_name) { nodes_.erase(std::string(node_name)); }
 
   async::Task<base::Result<>> put(state::Thing thing);
+  async::Task<base::Result<>> remove(std::string_view of, std::string id);
 
  private:
   using Names = std::set<std::string, std::less<>>;

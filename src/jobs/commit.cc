@@ -150,8 +150,7 @@ Task<Result<>> start_commit(block::Graph& graph, JobList& jobs, CommitRequest re
                                  .type = JobType::kCommit,
                                  .speed_bytes_per_s = request.speed_bytes_per_s,
                                  .auto_finalize = request.auto_finalize,
-                                 .auto_dismiss = request.auto_dismiss,
-                                 .restart_recipe = std::move(request.restart_recipe)},
+                                 .auto_dismiss = request.auto_dismiss},
                                 std::move(work)));
   if (auto acquired = co_await commit.acquire(claim); !acquired) {
     jobs.drop(*job);

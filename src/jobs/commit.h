@@ -42,7 +42,6 @@ struct CommitRequest {
   std::optional<std::string> filter_node_name;
   bool auto_finalize = true;
   bool auto_dismiss = true;
-  std::string restart_recipe;  // JobSettings
 };
 
 // Starts the job. On the control loop; claims the chain meanwhile. Errors, in the order of QEMU's

@@ -101,8 +101,6 @@ struct JobSettings {
   int64_t speed_bytes_per_s = 0;  // 0: as fast as it goes
   bool auto_finalize = true;
   bool auto_dismiss = true;
-  // What the daemon starts it anew from after a restart; means nothing here. Empty: it isn't.
-  std::string restart_recipe;
 };
 
 struct JobProgress {
