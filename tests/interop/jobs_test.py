@@ -2,6 +2,7 @@
 """Jobs, step by step beside qemu-storage-daemon: the same requests give the same answers, the same
 events in the same order, and images that are the same to QEMU's tools."""
 
+import shutil
 import time
 
 import firn_test
@@ -286,6 +287,80 @@ class JobsTest(firn_test.Case):
                 side.wait_for_status(f"j{number}", "concluded")
         self.assertEqual([f"j{n}" for n in reversed(range(20))],
                          [job["id"] for job in self.ask_both("query-jobs")])
+
+    def commit_both(self, steps, **arguments):
+        """A chain of three on both sides, a commit, and `steps`: commands, and states to wait for.
+        The events of both, which agree."""
+        told = []
+        for side in self.sides:
+            below = None
+            for name in ("base", "mid", "top"):
+                shutil.copy(self.folder / f"{name}.qcow2", side.folder)
+                side.qmp.execute("blockdev-add", {
+                    "driver": "qcow2", "node-name": name, **({"backing": below} if below else {}),
+                    "file": {"driver": "file", "filename": f"{name}.qcow2"}})
+                below = name
+            side.events()
+            side.qmp.execute("block-commit", {"job-id": "j", "device": "top", "base-node": "base",
+                                              **arguments})
+            for step in steps:
+                if isinstance(step, str):
+                    side.wait_for_status("j", None if step == "gone" else step)
+                else:
+                    side.qmp.execute(*step)
+            told.append(side.events())
+            for name in ("top", "mid", "base"):
+                try:
+                    side.qmp.execute("blockdev-del", {"node-name": name})
+                except QmpError:
+                    pass  # left with its chain
+        ours, theirs = told
+        for events in told:
+            for name, data in events:
+                for key in ("len", "offset"):
+                    data.pop(key, None)
+        self.assertEqual(theirs, ours, f"{arguments} {steps}")
+        return names(ours)
+
+    def test_a_commits_events(self):
+        """Each way through the life of a job."""
+        below = None
+        for name in ("base", "mid", "top"):
+            more = ["-b", f"{below}.qcow2", "-F", "qcow2"] if below else []
+            path = self.folder / f"{name}.qcow2"
+            run("qemu-img", "create", "-q", "-f", "qcow2", *more, path, "2M", cwd=self.folder)
+            run("qemu-io", "-c", "write -P 7 0 1M", path)
+            below = name
+        job = {"id": "j"}
+        device = {"device": "j"}
+        plain = self.commit_both(["gone"], **{"top-node": "mid"})
+        self.assertEqual(["created", "running", "waiting", "pending", "BLOCK_JOB_COMPLETED",
+                          "concluded", "null"], plain)
+        self.commit_both(["concluded", ("job-dismiss", job)],
+                         **{"top-node": "mid", "auto-dismiss": False})
+        self.commit_both(["pending", ("job-finalize", job)],
+                         **{"top-node": "mid", "auto-finalize": False})
+        self.commit_both(["pending", ("job-cancel", job)],
+                         **{"top-node": "mid", "auto-finalize": False})
+        self.commit_both([("job-pause", job), "paused", ("job-resume", job),
+                          ("block-job-set-speed", {**device, "speed": 0}), "gone"],
+                         **{"top-node": "mid", "speed": 1024})
+        self.commit_both([("job-cancel", job), "gone"], **{"top-node": "mid", "speed": 1024})
+        self.commit_both([("block-job-cancel", device), "gone"],
+                         **{"top-node": "mid", "speed": 1024})
+        self.commit_both([("job-pause", job), "paused", ("job-cancel", job), "gone"],
+                         **{"top-node": "mid", "speed": 1024})
+        head = self.commit_both(["ready", ("job-complete", job), "gone"])
+        self.assertEqual(["created", "running", "ready", "BLOCK_JOB_READY", "waiting", "pending",
+                          "BLOCK_JOB_COMPLETED", "concluded", "null"], head)
+        self.commit_both(["ready", ("block-job-cancel", device), "gone"])
+        self.commit_both(["ready", ("block-job-cancel", {**device, "force": True}), "gone"])
+        self.commit_both(["ready", ("job-cancel", job), "gone"])
+        self.commit_both(["ready", ("job-pause", job), "standby", ("job-complete", job),
+                          ("job-resume", job), "gone"])
+        self.commit_both(["ready", ("job-complete", job), "pending", ("block-job-finalize", job),
+                          "concluded", ("block-job-dismiss", job)],
+                         **{"auto-finalize": False, "auto-dismiss": False})
 
     @firn_test.firn_only("jobs that are not dismissed")
     def test_the_daemon_ends_with_jobs_on_its_list(self):
