@@ -55,13 +55,15 @@ std::string definition_of(JsonValue start, const jobs::Job& job) {
 
 Task<Result<>> JobRecorder::note(std::string_view command, const JsonValue& arguments) {
   if (!recorder_.has_store() || !arguments.is_object()) co_return Result<>();
-  const std::string id = job_id_of(command, arguments.get_object());
-  if (id.empty()) co_return Result<>();
-  starts_.insert_or_assign(id, json::object{{kExecute, command}, {kArguments, arguments}});
-  co_return co_await sync();
+  if (const std::string id = job_id_of(command, arguments.get_object()); !id.empty()) {
+    starts_.insert_or_assign(id, json::object{{kExecute, command}, {kArguments, arguments}});
+  }
+  if (starts_.empty()) co_return Result<>();
+  co_return co_await sync();  // a pause or a speed, too, is recorded before its command is answered
 }
 
 Task<Result<>> JobRecorder::sync() {
+  const auto turn = co_await turn_.lock();
   std::vector<std::string> ended;
   std::vector<state::Thing> changed;
   std::erase_if(starts_, [&](const auto& entry) {

@@ -12,6 +12,7 @@
 #include <string_view>
 
 #include "async/scope.h"
+#include "async/sync.h"
 #include "async/task.h"
 #include "base/json.h"
 #include "base/result.h"
@@ -30,8 +31,9 @@ class JobRecorder final {
   // Starts the jobs of `contents`, paused where they were. Called once, when all else is there.
   async::Task<base::Result<>> restore(const state::Contents& contents, qmp::Commands& commands);
 
-  // After a command that succeeded and before its answer: the job that it has started, if it is of
-  // a kind that can be started anew. `arguments` are as the schema has them.
+  // After a command that succeeded and before its answer: records the job that it has started, if
+  // it is of a kind that can be started anew, and how the others are set. `arguments` are as the
+  // schema has them.
   async::Task<base::Result<>> note(std::string_view command, const base::JsonValue& arguments);
 
   // A job has ended, or is set otherwise: recorded soon.
@@ -49,6 +51,7 @@ class JobRecorder final {
   jobs::JobList& jobs_;
   std::map<std::string, base::JsonValue> starts_;  // of jobs that run, by id: how they began
   std::map<std::string, std::string> recorded_;    // what the store has, by id
+  async::Mutex turn_;  // whoever has it writes; the next finds it written
   async::TaskScope tasks_;
   bool syncing_ = false;
   bool changed_ = false;  // meanwhile

@@ -340,7 +340,7 @@ class JobsTest(firn_test.Case):
                          **{"top-node": "mid", "auto-dismiss": False})
         self.commit_both(["pending", ("job-finalize", job)],
                          **{"top-node": "mid", "auto-finalize": False})
-        self.commit_both(["pending", ("job-cancel", job)],
+        self.commit_both(["pending", ("job-cancel", job), "gone"],
                          **{"top-node": "mid", "auto-finalize": False})
         self.commit_both([("job-pause", job), "paused", ("job-resume", job),
                           ("block-job-set-speed", {**device, "speed": 0}), "gone"],
