@@ -35,6 +35,12 @@ struct Canaries {
   bool commit_skips_zeroes = false;
   // A revert does not wait for the requests in flight.
   bool revert_without_drain = false;
+  // qcow2: an internal snapshot enters the image's table before what it refers to is counted.
+  bool snapshot_before_refcounts = false;
+  // qcow2: what a new internal snapshot has is freed for others before it is counted.
+  bool snapshot_lets_go_early = false;
+  // qcow2: what a revert leaves behind is freed before the header says that it is left.
+  bool revert_frees_early = false;
 };
 inline Canaries canaries;
 #else
@@ -51,6 +57,9 @@ struct Canaries {
   bool commit_pivot_without_drain = false;
   bool commit_skips_zeroes = false;
   bool revert_without_drain = false;
+  bool snapshot_before_refcounts = false;
+  bool snapshot_lets_go_early = false;
+  bool revert_frees_early = false;
 };
 inline constexpr Canaries canaries;
 #endif

@@ -160,9 +160,6 @@ Result<> fill(block::NodeSpec& spec, const api::BlockdevOptionsRaw& options) {
 Result<> refuse_qcow2(const api::BlockdevOptionsQcow2& options) {
   if (options.encrypt) return unsupported("encrypt", "encrypted images are not opened");
   if (options.data_file) return unsupported("data-file", "external data files are not opened");
-  if (options.pass_discard_snapshot) {
-    return unsupported("pass-discard-snapshot", "internal snapshots are not deleted");
-  }
   if (options.l2_cache_entry_size) {
     return unsupported("l2-cache-entry-size", "tables are cached by clusters");
   }
@@ -180,6 +177,7 @@ Result<> fill(block::NodeSpec& spec, const api::BlockdevOptionsQcow2& options) {
   auto own = std::make_unique<qcow2::Options>();
   own->lazy_refcounts = options.lazy_refcounts;
   own->pass_discard_request = options.pass_discard_request;
+  own->pass_discard_snapshot = options.pass_discard_snapshot;
   own->pass_discard_other = options.pass_discard_other;
   own->cache_size = TRY(not_negative("cache-size", options.cache_size));
   own->l2_cache_size = TRY(not_negative("l2-cache-size", options.l2_cache_size));

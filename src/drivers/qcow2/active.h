@@ -6,6 +6,7 @@
 // Everything lives in the requests' frames. Home loop.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 
 #include "async/sync.h"
@@ -14,15 +15,19 @@ namespace firn::qcow2 {
 
 class ActiveOps {
  public:
-  // One request; made before it looks anything up, destroyed after its last I/O.
+  // One request; made before it looks anything up, destroyed after its last I/O. `changes`: it may
+  // change the disk's content.
   class Op {
    public:
-    explicit Op(ActiveOps& ops) : ops_(ops), sequence_(ops.next_++) {
+    explicit Op(ActiveOps& ops, bool changes = false)
+        : ops_(ops), sequence_(ops.next_++), changes_(changes) {
+      if (changes_) ++ops.changing_;
       previous_ = ops.last_;
       (previous_ != nullptr ? previous_->next_ : ops.first_) = this;
       ops.last_ = this;
     }
     ~Op() {
+      if (changes_) --ops_.changing_;
       (previous_ != nullptr ? previous_->next_ : ops_.first_) = next_;
       (next_ != nullptr ? next_->previous_ : ops_.last_) = previous_;
       if (!ops_.ended_.empty()) [[unlikely]]
@@ -35,6 +40,7 @@ class ActiveOps {
     friend class ActiveOps;
     ActiveOps& ops_;
     uint64_t sequence_;
+    const bool changes_;
     Op* previous_ = nullptr;
     Op* next_ = nullptr;
   };
@@ -44,6 +50,8 @@ class ActiveOps {
   // All ops with lower numbers are over.
   uint64_t oldest_sequence() const { return first_ != nullptr ? first_->sequence_ : next_; }
   bool empty() const { return first_ == nullptr; }
+  // Ops that may change the disk.
+  size_t changing() const { return changing_; }
   // Woken when an op ends.
   async::WaitList& ended() { return ended_; }
 
@@ -53,6 +61,7 @@ class ActiveOps {
   Op* first_ = nullptr;
   Op* last_ = nullptr;
   uint64_t next_ = 1;
+  size_t changing_ = 0;
 };
 
 // Guest ranges whose mapping is being changed by a write in flight.

@@ -5,9 +5,9 @@
 namespace firn::qcow2 {
 
 void FreedClusters::add(uint64_t commit, HostRun run, FreedBy by) {
-  if (batches_.empty() || batches_.back().commit != commit || batches_.back().by != by) {
-    batches_.push_back({.commit = commit, .by = by});
-  }
+  const bool joins = !batches_.empty() && batches_.back().commit == commit &&
+                     batches_.back().by == by && batches_.back().held == holding_;
+  if (!joins) batches_.push_back({.commit = commit, .by = by, .held = holding_});
   Batch& batch = batches_.back();
   batch.sequence = ops_.next_sequence();
   cluster_count_ += run.count;
@@ -35,6 +35,7 @@ Task<Result<>> FreedClusters::release(uint64_t commit, DiscardPolicy discard) {
   while (!batches_.empty()) {
     const bool early = base::canaries.freed_cluster_reused_early;
     const Batch& front = batches_.front();
+    if (holding_ && front.held && !base::canaries.snapshot_lets_go_early) break;
     if (!early && (front.commit > commit || front.sequence > ops_.oldest_sequence())) break;
     Batch batch = std::move(batches_.front());
     batches_.pop_front();

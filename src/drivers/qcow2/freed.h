@@ -20,6 +20,7 @@ enum class FreedBy : uint8_t { kRequest, kOther };
 // Whose clusters' storage is given back to the file when they become free.
 struct DiscardPolicy {
   bool of_requests = false;
+  bool of_snapshots = true;
   bool of_others = false;
   bool covers(FreedBy by) const { return by == FreedBy::kRequest ? of_requests : of_others; }
 };
@@ -40,6 +41,15 @@ class FreedClusters {
   // first.
   Task<Result<>> release(uint64_t commit, DiscardPolicy discard);
 
+  // What is added from now on stays back, until resume(): an internal snapshot that is being stored
+  // refers to it, and is not counted yet.
+  void hold() { holding_ = true; }
+  void resume() { holding_ = false; }
+
+  // One reference less for the clusters of `run`, at once: its removal is durable, and no request
+  // holds the clusters' places.
+  Task<Result<>> release_now(HostRun run, bool discard) { return release_run(run, discard); }
+
   // Waits for a request to end, if an old one keeps back what the commits up to `commit` freed.
   Task<void> wait_for_requests(uint64_t commit) {
     if (batches_.empty() || batches_.front().commit > commit) co_return;
@@ -54,6 +64,7 @@ class FreedClusters {
     uint64_t commit = 0;
     uint64_t sequence = 0;  // requests below it may hold the clusters' places
     FreedBy by = FreedBy::kOther;
+    bool held = false;  // added while holding
     std::vector<HostRun> runs;
   };
   Task<Result<>> release_run(HostRun run, bool discard);
@@ -63,6 +74,7 @@ class FreedClusters {
   ActiveOps& ops_;
   std::deque<Batch> batches_;
   uint64_t cluster_count_ = 0;
+  bool holding_ = false;
 };
 
 }  // namespace firn::qcow2

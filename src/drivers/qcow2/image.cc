@@ -46,9 +46,7 @@ Task<Result<std::unique_ptr<Image>>> Image::open(block::Node& node, const Option
   std::unique_ptr<Image> image(new Image(node, std::move(header), options, sizes));
   image->refcounts_.note_file_end();
   CO_TRY(co_await image->l2_.open(image->header_.l1_offset, image->header_.l1_entries));
-  SnapshotTable snapshots = CO_TRY_CONTEXT(co_await read_snapshot_table(file, image->header_),
-                                           "Could not read snapshots");
-  image->snapshots_ = std::move(snapshots.entries);
+  CO_TRY(co_await image->snapshots_.open());
   if (!node.read_only()) CO_TRY(co_await image->prepare_writing());
   co_return image;
 }
@@ -65,10 +63,20 @@ Image::Image(block::Node& node, Header header, const Options& options, CacheSize
       l2_(geometry_, file_, refcounts_, freed_, sizes.l2_bytes),
       commits_(file_, header_, refcounts_, l2_, freed_),
       compressed_(geometry_, file_, header_.compression_type),
+      snapshots_({.geometry = geometry_,
+                  .file = file_,
+                  .header = header_,
+                  .refcounts = refcounts_,
+                  .freed = freed_,
+                  .l2 = l2_,
+                  .commits = commits_,
+                  .ops = ops_,
+                  .allocations = allocations_}),
       loop_(&async::Loop::current()) {
   clean_timer_.image = this;
   clean_timer_.fire = &Image::clean_caches;
   commits_.set_discard({.of_requests = options_.pass_discard_request.value_or(node.options().unmap),
+                        .of_snapshots = options_.pass_discard_snapshot.value_or(true),
                         .of_others = options_.pass_discard_other.value_or(false)});
 }
 
@@ -163,6 +171,7 @@ Task<Result<>> Image::commit_under_pressure() {
 
 Task<Result<>> Image::set_read_only(bool read_only) {
   if (read_only == !writable_) co_return Result<>{};
+  const async::Mutex::Guard guard = co_await snapshots_.lock();
   if (!read_only) co_return co_await prepare_writing();
   CO_TRY(co_await commits_.commit_all());
   writable_ = false;
@@ -179,6 +188,9 @@ void Image::accept_loss() {
 }
 
 Result<> Image::move_to(async::Loop& loop) {
+  if (snapshots_.is_running()) {
+    return base::fail(ErrorKind::kBusy, "an internal snapshot is being taken or given up");
+  }
   if (commits_.is_releasing()) {
     return base::fail(ErrorKind::kBusy, "storage of freed clusters is being given back");
   }
@@ -188,6 +200,8 @@ Result<> Image::move_to(async::Loop& loop) {
 }
 
 Task<Result<>> Image::close() {
+  const async::Mutex::Guard guard = co_await snapshots_.lock();
+  co_await snapshots_.join();
   disarm_cleaning();
   Result<> result;
   if (writable_) result = co_await commits_.commit_all();
@@ -216,15 +230,7 @@ Task<Result<block::ImageFacts>> Image::facts() {
   facts.backing_filename = header_.backing_file;
   facts.backing_filename_full = backing_path();
   facts.backing_format = header_.backing_format;
-  for (const SnapshotEntry& entry : snapshots_) {
-    facts.snapshots.push_back({.id = entry.id,
-                               .name = entry.name,
-                               .vm_state_bytes = entry.vm_state_bytes,
-                               .date_s = entry.date_s,
-                               .date_ns = entry.date_ns,
-                               .vm_clock_ns = entry.vm_clock_ns,
-                               .icount = entry.icount});
-  }
+  facts.snapshots = snapshots();
   const bool v3 = header_.version >= 3;
   auto& specific = facts.format_specific;
   specific.emplace_back("compat", std::string(v3 ? "1.1" : "0.10"));
@@ -243,8 +249,13 @@ Task<Result<block::ImageFacts>> Image::facts() {
   co_return facts;
 }
 
+Result<> Image::check_writable() const {
+  if (writable_) return {};
+  return fail(ErrorKind::kReadOnly, "the image is open for reading only");
+}
+
 Task<Result<>> Image::set_backing_name(std::string filename, std::string format) {
-  if (!writable_) co_return fail(ErrorKind::kReadOnly, "the image is open for reading only");
+  CO_TRY(check_writable());
   const async::Mutex::Guard guard = co_await commits_.lock();
   const Header before = header_;
   header_.backing_file = std::move(filename);

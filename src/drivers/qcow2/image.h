@@ -25,7 +25,7 @@
 #include "drivers/qcow2/mapping.h"
 #include "drivers/qcow2/options.h"
 #include "drivers/qcow2/refcounts.h"
-#include "drivers/qcow2/snapshot_table.h"
+#include "drivers/qcow2/snapshots.h"
 
 namespace firn::qcow2 {
 
@@ -60,6 +60,15 @@ class Image final : public block::Driver {
   std::string filename() const override;
   Task<Result<>> set_backing_name(std::string filename, std::string format) override;
 
+  bool supports_snapshots() const override { return true; }
+  std::vector<block::InternalSnapshotFacts> snapshots() const override;
+  Task<Result<uint64_t>> snapshot_prepare(block::InternalSnapshotSpec spec) override;
+  Task<void> snapshot_cancel() override { return snapshots_.cancel(); }
+  void snapshot_take() override { snapshots_.take(); }
+  Task<Result<block::InternalSnapshotFacts>> snapshot_store() override;
+  Task<Result<>> snapshot_delete(std::string id) override;
+  Task<Result<>> snapshot_revert(std::string id) override;
+
   const Header& header() const { return header_; }
   const Geometry& geometry() const { return geometry_; }
   // Memory that tables take now.
@@ -92,6 +101,7 @@ class Image final : public block::Driver {
   Image(block::Node& node, Header header, const Options& options, CacheSizes sizes);
 
   Task<Result<>> prepare_writing();
+  Result<> check_writable() const;
   Task<Result<>> commit_under_pressure();
   Task<Result<>> write_backing_name(const Header& before);
   bool is_under_pressure() const;
@@ -167,7 +177,7 @@ class Image final : public block::Driver {
   L2Tables l2_;
   Commits commits_;
   CompressedClusters compressed_;
-  std::vector<SnapshotEntry> snapshots_;
+  Snapshots snapshots_;
   bool writable_ = false;
   uint64_t freed_clusters_left_ = 0;  // by the last commit under pressure
   async::Loop* loop_;

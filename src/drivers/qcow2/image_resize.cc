@@ -12,7 +12,8 @@ using base::ErrorKind;
 using base::fail;
 
 Task<Result<>> Image::resize(uint64_t size_bytes) {
-  if (!writable_) co_return fail(ErrorKind::kReadOnly, "the image is open for reading only");
+  CO_TRY(check_writable());
+  const async::Mutex::Guard guard = co_await snapshots_.lock();
   if (size_bytes % 512 != 0) {
     co_return fail(ErrorKind::kInvalidArgument, "The new size must be a multiple of 512");
   }
@@ -22,7 +23,7 @@ Task<Result<>> Image::resize(uint64_t size_bytes) {
     co_return fail(base::Error(ErrorKind::kInvalidArgument, "New size too large")
                        .with_hint("convert the image to one with larger clusters"));
   }
-  if (!snapshots_.empty() && header_.version < 3) {
+  if (!snapshots_.entries().empty() && header_.version < 3) {
     co_return fail(ErrorKind::kUnsupported, "Can't resize a v2 image which has snapshots");
   }
   co_return size_bytes > header_.size_bytes ? co_await grow(size_bytes)

@@ -27,7 +27,9 @@ void append_zeroes(IoVec& iov, uint64_t length) {
 }  // namespace
 
 Task<Result<>> Image::write(uint64_t offset, const IoVec& iov, Flags flags) {
-  const ActiveOps::Op op(ops_);
+  if (!snapshots_.gate().is_open()) [[unlikely]]
+    co_await snapshots_.gate().enter();
+  const ActiveOps::Op op(ops_, true);
   const std::optional<Piece> piece = find_piece(offset, iov.size_bytes());
   if (piece && piece->kind == PieceKind::kData && piece->copied &&
       piece->length == iov.size_bytes() && l2_.is_writable(offset)) {

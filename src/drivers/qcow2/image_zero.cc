@@ -18,7 +18,9 @@ constexpr uint64_t kZeroWriteBytes = 1u << 20;
 }  // namespace
 
 Task<Result<>> Image::write_zeroes(uint64_t offset, uint64_t length, Flags flags) {
-  const ActiveOps::Op op(ops_);
+  if (!snapshots_.gate().is_open()) [[unlikely]]
+    co_await snapshots_.gate().enter();
+  const ActiveOps::Op op(ops_, true);
   const Unmap unmap = (flags & kMayUnmap) != 0 ? Unmap::kFree : Unmap::kKeep;
   const uint64_t unit = zero_unit();
   const uint64_t end = offset + length;
@@ -47,7 +49,9 @@ Task<Result<>> Image::write_zeroes(uint64_t offset, uint64_t length, Flags flags
 }
 
 Task<Result<>> Image::discard(uint64_t offset, uint64_t length, Flags flags) {
-  const ActiveOps::Op op(ops_);
+  if (!snapshots_.gate().is_open()) [[unlikely]]
+    co_await snapshots_.gate().enter();
+  const ActiveOps::Op op(ops_, true);
   const uint64_t unit = zero_unit();
   const uint64_t end = offset + length;
   const uint64_t whole_begin = base::round_up(offset, unit);

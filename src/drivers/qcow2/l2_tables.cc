@@ -109,10 +109,37 @@ Task<Result<>> L2Tables::copy_table(uint64_t index) {
   for (const TableCache::Ref& slice : slices) {
     TableCache::Slice& copy = cache_.create(table + (slice->offset - old_table));
     std::memcpy(cache_.modify(copy), slice->data.get(), geometry_.slice_bytes());
+    clear_copied_flags(geometry_, copy.data.get());
   }
   set_l1_entry(index, table | format::kCopied);
   freed_.add(*next_commit_, {.first = old_table >> geometry_.cluster_bits, .count = 1});
   co_return Result<>{};
+}
+
+std::vector<uint64_t> L2Tables::share_all() {
+  std::vector<uint64_t> tables(l1_.size());
+  for (uint64_t i = 0; i < l1_.size(); ++i) {
+    tables[i] = l1_[i] & format::kOffsetMask;
+    if ((l1_[i] & format::kCopied) != 0) set_l1_entry(i, l1_[i] & ~format::kCopied);
+  }
+  return tables;
+}
+
+Task<Result<>> L2Tables::reclaim_table(uint64_t index) {
+  const async::Mutex::Guard guard = co_await making_.lock();
+  const uint64_t table = l1_[index] & format::kOffsetMask;
+  if (table == 0 || (l1_[index] & format::kCopied) != 0) co_return Result<>{};
+  CO_TRY(check_table(index));
+  if (CO_TRY(co_await refcounts_.get(table >> geometry_.cluster_bits)) == 1) {
+    set_l1_entry(index, l1_[index] | format::kCopied);
+  }
+  co_return Result<>{};
+}
+
+void L2Tables::replace_l1(uint64_t offset, std::vector<uint64_t> entries) {
+  CHECK(!is_dirty());
+  l1_offset_ = offset;
+  l1_ = std::move(entries);
 }
 
 L2Tables::Frozen L2Tables::freeze() {

@@ -36,7 +36,8 @@ class L2Tables {
   }
   // The slice that maps `guest`, for reading; there is a table. kCorrupt if the L1 entry is bad.
   Task<Result<TableCache::Ref>> load(uint64_t guest);
-  // The same for changing: makes a table, or copies one that internal snapshots share.
+  // The same for changing: makes a table, or copies one that internal snapshots share. No cluster
+  // in such a copy is ours alone, whatever the shared table says.
   // `commit`: the number of the commit that will write what is changed now (next_commit).
   Task<Result<TableCache::Ref>> load_writable(uint64_t guest);
 
@@ -56,6 +57,14 @@ class L2Tables {
   Buffer copy_l1(uint64_t bytes) const;
   // The table lies at `offset` now and has `entries`, of which new ones are zero.
   void move_l1(uint64_t offset, uint32_t entries);
+
+  // Internal snapshots share the tables: none is ours alone from now on. Gives what the L1 table
+  // leads to (its entries without flags). In memory only.
+  std::vector<uint64_t> share_all();
+  // The table for L1 entry `index` is ours alone again, if its refcount says so.
+  Task<Result<>> reclaim_table(uint64_t index);
+  // Another L1 table, which is durable at `offset`; nothing is dirty.
+  void replace_l1(uint64_t offset, std::vector<uint64_t> entries);
 
   TableCache& cache() { return cache_; }
   const TableCache& cache() const { return cache_; }

@@ -85,6 +85,23 @@ void store_entry(const Geometry& geometry, std::byte* slice, uint32_t index, L2E
   if (geometry.extended_l2) base::store_be(at + 8, entry.bitmap);
 }
 
+bool has_copied_flags(const Geometry& geometry, const std::byte* slice) {
+  for (uint32_t i = 0; i < geometry.slice_entries(); ++i) {
+    const L2Entry entry = load_entry(geometry, slice, i);
+    if (!entry.is_compressed() && entry.is_copied()) return true;
+  }
+  return false;
+}
+
+void clear_copied_flags(const Geometry& geometry, std::byte* slice) {
+  for (uint32_t i = 0; i < geometry.slice_entries(); ++i) {
+    L2Entry entry = load_entry(geometry, slice, i);
+    if (entry.is_compressed() || !entry.is_copied()) continue;
+    entry.descriptor &= ~format::kCopied;
+    store_entry(geometry, slice, i, entry);
+  }
+}
+
 Piece piece_at(const Geometry& geometry, const std::byte* slice, uint64_t guest, uint64_t length) {
   uint32_t index = geometry.index_in_slice(guest);
   Piece piece =

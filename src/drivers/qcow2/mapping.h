@@ -23,6 +23,10 @@ struct L2Entry {
 L2Entry load_entry(const Geometry& geometry, const std::byte* slice, uint32_t index);
 void store_entry(const Geometry& geometry, std::byte* slice, uint32_t index, L2Entry entry);
 
+// Whether any of the slice's clusters belongs to its entry alone; and making it so that none does.
+bool has_copied_flags(const Geometry& geometry, const std::byte* slice);
+void clear_copied_flags(const Geometry& geometry, std::byte* slice);
+
 enum class PieceKind : uint8_t {
   kUnallocated,      // the backing layer's, and no host cluster
   kUnallocatedHost,  // the backing layer's, with a host cluster around it (subclusters)

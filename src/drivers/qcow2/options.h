@@ -12,8 +12,10 @@ struct Options final : block::DriverOptions {
   // Accepted; counts are kept exact at the price of nothing, so images never become dirty.
   std::optional<bool> lazy_refcounts;
   // Storage of freed clusters is given back to the file: of those freed by discards and zeroing
-  // (not set: as the node's `unmap` says), and of all others, left behind by copies (not set: no).
+  // (not set: as the node's `unmap` says), of those of internal snapshots (not set: yes), and of
+  // all others, left behind by copies (not set: no).
   std::optional<bool> pass_discard_request;
+  std::optional<bool> pass_discard_snapshot;
   std::optional<bool> pass_discard_other;
   // Memory for tables, in bytes. cache_size is the sum; of the three at most two may be given.
   std::optional<uint64_t> cache_size;

@@ -291,6 +291,44 @@ Task<Result<uint64_t>> Refcounts::get(uint64_t cluster) {
   co_return load_refcount(slice->data.get(), place.index, geometry_.refcount_order);
 }
 
+std::optional<uint64_t> Refcounts::try_get(uint64_t cluster) {
+  const Place place = place_of(cluster);
+  if (place.slice_offset == 0) return 0;
+  const TableCache::Slice* slice = cache_.find(place.slice_offset);
+  if (slice == nullptr) return std::nullopt;
+  return load_refcount(slice->data.get(), place.index, geometry_.refcount_order);
+}
+
+Task<Result<>> Refcounts::increment(uint64_t first, uint64_t count, uint64_t& done) {
+  for (uint64_t cluster = first; cluster < first + count; ++cluster) {
+    const Place place = place_of(cluster);
+    uint64_t value = 0;
+    TableCache::Ref slice;
+    if (place.slice_offset != 0) {
+      slice = CO_TRY(co_await load_slice(cluster));
+      value = load_refcount(slice->data.get(), place.index, geometry_.refcount_order);
+    }
+    if (value == 0) {
+      co_return fail(base::Error(ErrorKind::kCorrupt,
+                                 fmt::format("qcow2: the refcount of the cluster at {:#x} is 0 but "
+                                             "something refers to it",
+                                             cluster << geometry_.cluster_bits))
+                         .with_hint("check the image with qemu-img check"));
+    }
+    if (value == geometry_.refcount_max()) {
+      co_return fail(
+          base::Error(ErrorKind::kOutOfRange,
+                      fmt::format("the cluster at {:#x} is in use as often as {} bits can count",
+                                  cluster << geometry_.cluster_bits, geometry_.refcount_bits()))
+              .with_hint("delete older internal snapshots, or convert the image to one with wider "
+                         "refcounts (refcount_bits)"));
+    }
+    store_refcount(cache_.modify(*slice), place.index, geometry_.refcount_order, value + 1);
+    ++done;
+  }
+  co_return Result<>{};
+}
+
 Task<Result<>> Refcounts::set(uint64_t cluster, uint64_t value) {
   const Place place = place_of(cluster);
   CHECK(place.slice_offset != 0);

@@ -45,8 +45,13 @@ class Refcounts {
   Task<Result<HostRun>> allocate_table(uint64_t count);
 
   Task<Result<uint64_t>> get(uint64_t cluster);
+  // The same, if it takes no reading.
+  std::optional<uint64_t> try_get(uint64_t cluster);
   // For repairs: any value. A block that does not exist is made, at `new_block` if that is given.
   Task<Result<>> set(uint64_t cluster, uint64_t value);
+  // One reference more for each cluster. kCorrupt if one has none; kOutOfRange if one has as many
+  // as fit. `done` counts up by the clusters that were raised, those before an error included.
+  Task<Result<>> increment(uint64_t first, uint64_t count, uint64_t& done);
   // One reference less for each cluster. kCorrupt if one has none; the others are done all the
   // same. `freed` gets the clusters that nobody refers to any more.
   Task<Result<>> decrement(uint64_t first, uint64_t count, std::vector<HostRun>* freed);

@@ -2,7 +2,9 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstring>
+#include <limits>
 
 namespace firn::qcow2 {
 
@@ -28,6 +30,39 @@ void take_extra(const std::vector<std::byte>& extra, SnapshotEntry& entry) {
     entry.virtual_size_bytes = disk.virtual_size;
   }
   if (extra.size() >= sizeof disk && disk.icount != ~uint64_t{0}) entry.icount = disk.icount;
+  if (extra.size() > sizeof disk) {
+    entry.unknown_extra.assign(extra.begin() + sizeof disk, extra.end());
+  }
+}
+
+void append_entry(const SnapshotEntry& entry, std::vector<std::byte>& table) {
+  DiskSnapshot disk = {};
+  disk.l1_table_offset = entry.l1_offset;
+  disk.l1_size = entry.l1_entries;
+  disk.id_length = static_cast<uint16_t>(entry.id.size());
+  disk.name_length = static_cast<uint16_t>(entry.name.size());
+  disk.date_s = static_cast<uint32_t>(entry.date_s);
+  disk.date_ns = static_cast<uint32_t>(entry.date_ns);
+  disk.vm_clock_ns = static_cast<uint64_t>(entry.vm_clock_ns);
+  // Readers of the short field alone see what fits.
+  disk.vm_state_bytes = static_cast<uint32_t>(
+      std::min<uint64_t>(entry.vm_state_bytes, std::numeric_limits<uint32_t>::max()));
+  disk.extra_length = static_cast<uint32_t>(sizeof(DiskSnapshotExtra) + entry.unknown_extra.size());
+  DiskSnapshotExtra extra = {};
+  extra.vm_state_bytes = entry.vm_state_bytes;
+  extra.virtual_size = entry.virtual_size_bytes;
+  extra.icount = entry.icount.value_or(~uint64_t{0});
+
+  table.resize(base::round_up(table.size(), 8));
+  const auto append = [&](const void* data, size_t bytes) {
+    const auto* from = static_cast<const std::byte*>(data);
+    table.insert(table.end(), from, from + bytes);
+  };
+  append(&disk, sizeof disk);
+  append(&extra, sizeof extra);
+  append(entry.unknown_extra.data(), entry.unknown_extra.size());
+  append(entry.id.data(), entry.id.size());
+  append(entry.name.data(), entry.name.size());
 }
 
 }  // namespace
@@ -75,6 +110,16 @@ Task<Result<SnapshotTable>> read_snapshot_table(ImageFile& file, const Header& h
   }
   table.bytes = at - header.snapshots_offset;
   co_return table;
+}
+
+Result<std::vector<std::byte>> serialize_snapshot_table(const std::vector<SnapshotEntry>& entries) {
+  std::vector<std::byte> table;
+  for (const SnapshotEntry& entry : entries) append_entry(entry, table);
+  if (entries.size() > format::kMaxSnapshots || table.size() > format::kMaxSnapshotTableBytes) {
+    return fail(base::Error(ErrorKind::kOutOfRange, "the image has too many internal snapshots")
+                    .with_hint("delete some of them"));
+  }
+  return table;
 }
 
 }  // namespace firn::qcow2

@@ -1,4 +1,4 @@
-// The table of internal snapshots: read with all checks.
+// The table of internal snapshots: read with all checks, and written whole.
 //
 // Source: QEMU, docs/interop/qcow2.txt, "Snapshots".
 #pragma once
@@ -24,6 +24,8 @@ struct SnapshotEntry {
   uint64_t vm_state_bytes = 0;
   uint64_t virtual_size_bytes = 0;
   std::optional<uint64_t> icount;
+  // Extra data beyond what is known; kept when the table is written.
+  std::vector<std::byte> unknown_extra;
 };
 
 struct SnapshotTable {
@@ -33,5 +35,8 @@ struct SnapshotTable {
 
 // kCorrupt for entries that contradict the format.
 Task<Result<SnapshotTable>> read_snapshot_table(ImageFile& file, const Header& header);
+
+// As on disk. kOutOfRange: it would be larger than readers take.
+Result<std::vector<std::byte>> serialize_snapshot_table(const std::vector<SnapshotEntry>& entries);
 
 }  // namespace firn::qcow2
