@@ -105,7 +105,6 @@ TEST(NodeSpec, RefusesByName) {
            {qcow2 + "'encrypt': {'format': 'luks'}}", "encrypt"},
            {qcow2 + "'data-file': 'd'}", "data-file"},
            {qcow2 + "'l2-cache-entry-size': 4096}", "l2-cache-entry-size"},
-           {qcow2 + "'pass-discard-snapshot': true}", "pass-discard-snapshot"},
            {qcow2 + "'overlap-check': 'all'}", "overlap-check"}}) {
     EXPECT_TRUE(error_of(json).starts_with("Parameter '" + name + "' is not supported by firn: "))
         << error_of(json);

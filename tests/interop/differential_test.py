@@ -92,7 +92,6 @@ DIFFERENCES = [
     not_here("blockdev-add", "aio-max-batch", "what a loop's turn submits is one batch"),
     not_here("blockdev-add", "l2-cache-entry-size", "tables are cached by clusters"),
     not_here("blockdev-add", "overlap-check", "allocation never hands out a cluster in use"),
-    not_here("blockdev-add", "pass-discard-snapshot", "internal snapshots are not deleted"),
     not_here("nbd-server-start", "numeric", "names are looked up"),
     not_here("nbd-server-start", "keep-alive", "it is left to the system"),
     not_here("nbd-server-start", "mptcp", "connections have one path"),
