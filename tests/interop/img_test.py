@@ -304,6 +304,28 @@ class ImgTest(firn_test.Case):
 
     # snapshot -----------------------------------------------------------------------------------
 
+    def test_snapshot(self):
+        self.in_both("qemu-img", "create", "-q", "-f", "qcow2", "a.qcow2", "16M")
+        self.both("snapshot", "-l", "a.qcow2")
+        for number, name in enumerate(("one", "two", "two", "with space", "")):
+            self.in_both("qemu-io", "-c", f"write -q -P {number + 1} 0 1M", "a.qcow2")
+            self.both("snapshot", "-c", name, "a.qcow2")
+        self.both("snapshot", "-l", "a.qcow2")
+        self.both("info", "--output=json", "a.qcow2")
+        for arguments in (["-a", "one"], ["-a", "2"], ["-a", "nope"], ["-d", "nope"], ["-d", "1"],
+                          ["-d", "two"], ["-l"], ["-d", "two"], ["-a", "one"], ["-q", "-d", ""],
+                          ["-l"], ["-U", "-l"]):
+            with self.subTest(arguments=arguments):
+                self.both("snapshot", *arguments, "a.qcow2")
+                run("qemu-img", "check", "a.qcow2", cwd=self.ours)
+                self.assertTrue(self.same_content())
+        # The last that was applied is "one".
+        self.io(self.ours / "a.qcow2", "read -q -P 1 0 1M")
+
+    def same_content(self):
+        return "identical" in run("qemu-img", "compare", self.ours / "a.qcow2",
+                                  self.theirs / "a.qcow2").stdout
+
     def test_snapshot_fails_alike(self):
         self.in_both("qemu-img", "create", "-q", "-f", "qcow2", "a.qcow2", "1M")
         self.in_both("qemu-img", "create", "-q", "-f", "raw", "a.raw", "1M")
