@@ -44,6 +44,12 @@ constexpr std::array kCanaries{
                 "a group's disks on several I/O loops pivot without a gate (with --groups)"},
     CanaryEntry{"revert-without-drain", &base::Canaries::revert_without_drain,
                 "a revert does not wait for the requests in flight"},
+    CanaryEntry{"commit-without-flush", &base::Canaries::commit_without_flush,
+                "layers leave a chain before what a commit copied is durable"},
+    CanaryEntry{"commit-pivot-without-drain", &base::Canaries::commit_pivot_without_drain,
+                "a commit of the head leaves out writes that are in flight at its end"},
+    CanaryEntry{"commit-skips-zeroes", &base::Canaries::commit_skips_zeroes,
+                "a commit does not zero what reads as zeroes in the layers"},
 };
 
 struct Arguments {
@@ -204,6 +210,7 @@ void print_summary(const Total& total) {
              counters.failed_snapshots);
   fmt::print("reverts {}, recovered {}; forks {}\n", counters.reverts, counters.reverts_recovered,
              counters.forks);
+  fmt::print("commits {}, layers that left a chain {}\n", counters.merges, counters.merged_layers);
   fmt::print("images checked {} ({} clusters leaked), frozen layers judged {}\n",
              counters.images_checked, counters.leaked_clusters, counters.frozen_layers_judged);
 }

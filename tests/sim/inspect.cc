@@ -110,6 +110,7 @@ std::optional<std::string> judge(World& world, Layer& layer, const std::vector<s
     return closed_in_order ? world.oracle.check_after_close(bytes, found)
                            : world.oracle.check_after_cut(bytes, found);
   }
+  if (layer.in_flux) return std::nullopt;
   if (layer.content) return world.oracle.check_unchanged(bytes, *layer.content);
   // Without a reply nothing was promised but what flushes promised, which the head above shows.
   if (!layer.command) return world.oracle.check_origin(bytes, layer.content.emplace());

@@ -67,6 +67,12 @@ Plan Plan::draw(uint64_t seed) {
   constexpr std::array<double, 4> kRevertShares{0, 0.2, 0.5, 0.8};
   plan.revert_share = pick(random, kRevertShares);
   plan.fork_share = pick(random, kShares);
+  // A life merges layers or goes back to them: either changes what the other would rest on.
+  if (random.chance(0.4)) {
+    plan.most_merges = static_cast<uint32_t>(random.between(2, 8));
+    plan.revert_share = 0;
+    plan.fork_share = 0;
+  }
   return plan;
 }
 
@@ -75,10 +81,11 @@ std::string Plan::describe() const {
   for (const auto& [name, value] : base_options) text += fmt::format(" {}={}", name, value);
   return text + fmt::format(
                     ", faults {}, {} rounds, {} clients of {} requests up to {} sectors, up to {} "
-                    "snapshots a "
+                    "snapshots and {} merges a "
                     "round, unmap {}, caches {}, disk sectors {}",
                     static_cast<int>(faults), rounds, clients, requests_per_client,
-                    most_request_sectors, most_snapshots, unmap, cache_bytes, disk_sector_bytes);
+                    most_request_sectors, most_snapshots, most_merges, unmap, cache_bytes,
+                    disk_sector_bytes);
 }
 
 }  // namespace firn::sim

@@ -31,6 +31,7 @@ struct Plan {
   uint32_t clients = 4;
   uint32_t requests_per_client = 40;
   uint32_t most_snapshots = 3;        // per round
+  uint32_t most_merges = 0;           // commits, per round
   uint64_t snapshot_pause_us = 5000;  // between two, at most
   uint64_t most_request_sectors = 64;
   uint64_t hot_sectors = 256;  // where most requests go

@@ -39,6 +39,7 @@ class Scenario {
     const uint64_t cuts_before = world_.disk.power_cuts();
     const size_t layers_before = world_.chain.size();
     const uint64_t snapshots_before = world_.counters.snapshots;
+    const uint64_t merged_before = world_.counters.merged_layers;
     // Early and late: the logarithm is drawn evenly.
     const uint64_t most = uint64_t{1} << random.between(5, 14);
     world_.disk.cut_power_at_step(world_.disk.steps() + random.between(1, most));
@@ -62,8 +63,9 @@ class Scenario {
     if (session.closed_in_order()) ++world_.counters.orderly_ends;
     // A revert makes the chain shorter: what was recovered can't be told from its length then.
     const uint64_t known = layers_before + world_.counters.snapshots - snapshots_before;
-    if (world_.chain.size() > known) {
-      world_.counters.snapshots_recovered += world_.chain.size() - known;
+    const uint64_t merged = world_.counters.merged_layers - merged_before;
+    if (world_.chain.size() + merged > known) {
+      world_.counters.snapshots_recovered += world_.chain.size() + merged - known;
     }
     world_.oracle.cut();
     if (world_.revert && world_.revert->recorded) {
@@ -71,6 +73,7 @@ class Scenario {
       world_.end_revert();
     }
     world_.revert.reset();
+    world_.merge.reset();
     if (daemon.open_files() != 0) world_.fail("a dead daemon has files open");
     if (!session.closed_in_order()) world_.leaks_are_legal = true;
     if (!world_.failure) co_await inspect(session.closed_in_order());

@@ -43,6 +43,7 @@ Task<void> Session::serve(block::Graph& graph) {
     if (process_.alive()) world_.phase = Phase::kServing;
     async::TaskScope scope;
     scope.spawn(take_snapshots(graph));
+    scope.spawn(merges_.run(graph));
     co_await async::call_on(*(*device)->home, run_clients());
     clients_done_ = true;
     co_await scope.join();
@@ -85,15 +86,24 @@ Task<bool> Session::take_one_snapshot(block::Graph& graph) {
     world_.disk.cut_power_at_step(world_.disk.steps() + world_.random().between(1, 150));
   }
   world_.phase = Phase::kPreparing;
-  const size_t old_head = world_.chain.size() - 1;
+  const std::string old_head = world_.chain.back().path;
   const Tick sent = world_.oracle.now();
   const std::string overlay_path = request.overlay_path;
   const auto report = co_await block::take_snapshot(graph, std::move(request));
+  // A commit of the head keeps snapshots off.
+  if (!report && world_.merge && report.error().kind() == base::ErrorKind::kBusy) {
+    world_.phase = Phase::kServing;
+    co_return true;
+  }
   if (!good(report, "the snapshot")) {
     if (process_.alive()) judge_failed_snapshot(overlay_path);
     co_return false;
   }
-  world_.chain[old_head].command = {sent, world_.oracle.now()};
+  // It may have been merged away already.
+  const auto frozen = std::ranges::find(world_.chain, old_head, &Layer::path);
+  if (frozen != world_.chain.end() && frozen + 1 != world_.chain.end() && !frozen->in_flux) {
+    frozen->command = {sent, world_.oracle.now()};
+  }
   world_.phase = Phase::kServing;
   ++world_.counters.snapshots;
   world_.counters.carried_requests += report->in_flight;

@@ -9,6 +9,7 @@
 #include "async/scope.h"
 #include "async/sim_world.h"
 #include "block/graph.h"
+#include "tests/sim/merges.h"
 #include "tests/sim/world.h"
 
 namespace firn::sim {
@@ -16,7 +17,11 @@ namespace firn::sim {
 class Session {
  public:
   Session(World& world, async::SimProcess& process)
-      : world_(world), process_(process), state_(world, process), root_("the clients") {}
+      : world_(world),
+        process_(process),
+        state_(world, process),
+        merges_(world, process),
+        root_("the clients") {}
 
   // The daemon's main task. Ends also when power goes.
   async::Task<void> main();
@@ -57,6 +62,7 @@ class Session {
   World& world_;
   async::SimProcess& process_;
   SimStateStore state_;
+  Merges merges_;
   block::Root root_;
   uint64_t reverts_ = 0;  // begun and ended
   bool clients_done_ = false;

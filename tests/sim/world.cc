@@ -38,13 +38,26 @@ const char* phase_name(Phase phase) {
 
 void Counters::add(const Counters& other) {
   for (size_t i = 0; i < kPhases; ++i) power_cuts[i] += other.power_cuts[i];
-  for (const auto member :
-       {&Counters::kills, &Counters::orderly_ends, &Counters::faults, &Counters::failed_snapshots,
-        &Counters::writes, &Counters::zeroings, &Counters::discards, &Counters::flushes,
-        &Counters::reads, &Counters::snapshots, &Counters::snapshots_recovered,
-        &Counters::carried_requests, &Counters::images_checked, &Counters::leaked_clusters,
-        &Counters::frozen_layers_judged, &Counters::reverts, &Counters::reverts_recovered,
-        &Counters::forks}) {
+  for (const auto member : {&Counters::kills,
+                            &Counters::orderly_ends,
+                            &Counters::faults,
+                            &Counters::failed_snapshots,
+                            &Counters::writes,
+                            &Counters::zeroings,
+                            &Counters::discards,
+                            &Counters::flushes,
+                            &Counters::reads,
+                            &Counters::snapshots,
+                            &Counters::snapshots_recovered,
+                            &Counters::carried_requests,
+                            &Counters::images_checked,
+                            &Counters::leaked_clusters,
+                            &Counters::frozen_layers_judged,
+                            &Counters::reverts,
+                            &Counters::reverts_recovered,
+                            &Counters::forks,
+                            &Counters::merges,
+                            &Counters::merged_layers}) {
     this->*member += other.*member;
   }
 }
@@ -144,10 +157,26 @@ std::unexpected<base::Error> lost() {
 
 }  // namespace
 
+// The base reads as the top did, and stands in its place.
+void SimStateStore::take_out_layers() {
+  std::vector<Layer>& chain = world_.chain;
+  const auto top = std::ranges::find(chain, world_.merge->top, &Layer::path);
+  const auto base = std::ranges::find(chain, world_.merge->base, &Layer::path);
+  CHECK(top != chain.end() && base < top);
+  chain_before_ = chain;
+  base->command = top->command;
+  base->content = top->content;
+  base->in_flux = false;
+  world_.counters.merged_layers += static_cast<uint64_t>(top - base);
+  chain.erase(base + 1, top + 1);
+}
+
 Task<Result<uint64_t>> SimStateStore::record_intent(block::GraphChange change) {
-  world_.phase = Phase::kPivoting;
+  if (!change.added.empty()) world_.phase = Phase::kPivoting;
   if (!co_await wait()) co_return lost();
   intended_ = 0;
+  chain_before_.clear();
+  if (world_.merge && change.added.empty()) take_out_layers();
   for (const block::GraphChange::NewNode& node : change.added) {
     if (!change.devices.empty())
       continue;  // a fork, which nobody opens again unless it was told of
@@ -160,7 +189,7 @@ Task<Result<uint64_t>> SimStateStore::record_intent(block::GraphChange change) {
     }
   }
   if (!co_await wait()) co_return lost();
-  world_.phase = Phase::kSealing;
+  world_.phase = change.added.empty() ? Phase::kServing : Phase::kSealing;
   co_return uint64_t{1};
 }
 
@@ -178,6 +207,10 @@ Task<Result<>> SimStateStore::forget_intent(uint64_t) {
   if (!co_await wait()) co_return lost();
   for (size_t i = 0; i < intended_; ++i) world_.chain.pop_back();
   if (world_.revert && world_.revert->recorded) world_.forget_revert();
+  if (!chain_before_.empty()) {
+    world_.counters.merged_layers -= chain_before_.size() - world_.chain.size();
+    world_.chain = std::exchange(chain_before_, {});
+  }
   if (!co_await wait()) co_return lost();
   co_return Result<>();
 }

@@ -52,6 +52,8 @@ struct Counters {
   uint64_t reverts = 0;            // acknowledged
   uint64_t reverts_recovered = 0;  // carried out after a cut, without a reply
   uint64_t forks = 0;              // acknowledged
+  uint64_t merges = 0;             // commits that came to their end
+  uint64_t merged_layers = 0;      // that left the chain by what the state had recorded
   void add(const Counters& other);
 };
 
@@ -62,6 +64,8 @@ struct Layer {
   std::optional<std::pair<Tick, Tick>> command;
   // What it holds, once it was judged; it never changes after.
   std::optional<Content> content;
+  // A commit that did not come to its end has changed what it holds by itself.
+  bool in_flux = false;
   // A fork's: the layer that it was made of, which it reads as.
   std::string copy_of;
 };
@@ -87,6 +91,12 @@ struct World {
   std::vector<Layer> branches;  // tops of other branches: what reverts left, and forks
   std::optional<Revert> revert;
   block::Registry registry;
+  // The commit that runs, by the files of its ends.
+  struct Merge {
+    std::string top;
+    std::string base;
+  };
+  std::optional<Merge> merge;
   Phase phase = Phase::kOpening;
   bool leaks_are_legal = false;  // from the first cut, kill or fault on
   uint64_t faults_injected = 0;  // into this life of the daemon
@@ -130,7 +140,10 @@ class SimStateStore final : public block::StateStore {
   async::Task<bool> wait();
   World& world_;
   async::SimProcess& process_;
-  size_t intended_ = 0;  // layers of the snapshots' intent that is open
+  void take_out_layers();
+
+  size_t intended_ = 0;              // layers of the snapshots' intent that is open
+  std::vector<Layer> chain_before_;  // a commit's: the chain before its intent
 };
 
 }  // namespace firn::sim

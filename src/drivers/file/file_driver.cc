@@ -248,9 +248,12 @@ class FileDriver final : public block::Driver {
           fmt::format("'{}' is another file now than when it was opened", setup_.path));
     }
     co_await looking_.join();
+    ImageLock old_lock = lock_;
     if (setup_.lock) CO_TRY(lock_.rebind(*opened->file));
     lock_.moved(*opened->file);
-    file_ = std::move(opened->file);
+    // Requests may be in flight on the old one, which only read: it stays open, without locks.
+    if (setup_.lock) (void)old_lock.set(0, block::permission::kAll);
+    read_file_ = std::exchange(file_, std::move(opened->file));
     setup_.in_use = std::move(opened->in_use);
     co_return Result<>();
   }
@@ -275,6 +278,7 @@ class FileDriver final : public block::Driver {
     if (looking_.running() != 0) {
       return base::fail(ErrorKind::kBusy, fmt::format("'{}' does not answer", setup_.path));
     }
+    read_file_.reset();
     TRY(loop.files().adopt_file(file_));
     lock_.moved(*file_);
     return {};
@@ -287,6 +291,7 @@ class FileDriver final : public block::Driver {
     co_await looking_.join();
     // Locks end with the file, unless it is a copy of a descriptor that stays.
     if (setup_.in_use != nullptr && setup_.lock) (void)lock_.set(0, block::permission::kAll);
+    read_file_.reset();
     file_.reset();
     setup_.in_use.reset();
     co_return result;
@@ -420,6 +425,7 @@ class FileDriver final : public block::Driver {
   Setup setup_;
   block::Node& node_;
   std::unique_ptr<async::File> file_;
+  std::unique_ptr<async::File> read_file_;  // as it was before the node became writable
   ImageLock lock_;
   uint64_t size_bytes_;
   uint64_t changes_ = 0;       // mutating requests that have completed
