@@ -132,6 +132,10 @@ class GroupWorld final : public block::StateStore {
     if (!co_await pass_time()) co_return lost();
     co_return Result<>();
   }
+  Task<Result<>> record_sealed(std::string) override {
+    if (!co_await pass_time()) co_return lost();
+    co_return Result<>();
+  }
   Task<Result<>> forget_intent(uint64_t) override {
     if (!co_await pass_time()) co_return lost();
     for (const auto& moved : intent_.moved) disk_of(moved.device).chain.pop_back();
