@@ -132,8 +132,8 @@ class Opener {
                                          node->name(), node->home().name()));
       }
       if (node->in_flux) {
-        co_return base::fail(ErrorKind::kBusy,
-                             fmt::format("Node '{}' is busy: {}", node->name(), node->blocked_by()));
+        co_return base::fail(ErrorKind::kBusy, fmt::format("Node '{}' is busy: {}", node->name(),
+                                                           node->blocked_by()));
       }
     } else {
       node = CO_TRY(
