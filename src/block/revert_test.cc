@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "block/fork.h"
+#include "block/internal_snapshot.h"
 #include "block/lab.h"
 
 namespace firn::block {
@@ -311,6 +312,47 @@ TEST_F(RevertTest, AFormatWithoutInternalSnapshotsSaysSo) {
   request.snapshot_name = "x";
   EXPECT_EQ(error_of(run(revert(*graph_, std::move(request)))),
             "Block format 'fake' used by device 'vda' does not support internal snapshots");
+}
+
+// An internal snapshot's state comes back within the image, again and again, and the image is
+// whole.
+TEST_F(RevertTest, TakesAnImageBackToASnapshotInsideIt) {
+  ASSERT_EQ(shell("qemu-img create -q -f qcow2 " + path("inside") + " 16M").status, 0);
+  Node* node = add(spec("i", "qcow2", path("inside")));
+  ASSERT_TRUE(run(graph_->add_device("vdi", "i")));
+  Root root("block export 'e1'");
+  ASSERT_TRUE(attach(root, node, kWrite));
+  ASSERT_TRUE(write(root, 0, 4096, 'A'));
+  ASSERT_TRUE(run_io(take_internal_snapshot(node->driver(), {.name = "first"})));
+  store_.calls.clear();
+  for (int i = 0; i < 3; ++i) {
+    ASSERT_TRUE(write(root, 0, 4096, 'B'));
+    ASSERT_TRUE(write(root, 8 << 20, 4096, 'C'));
+    RevertRequest request;
+    request.disk.device = "vdi";
+    request.snapshot_name = "first";
+    const auto report = run(revert(*graph_, std::move(request)));
+    ASSERT_TRUE(report) << report.error().text();
+    EXPECT_EQ(report->device, "vdi");
+    EXPECT_EQ(report->head, "i");
+    EXPECT_TRUE(report->left.empty());
+    EXPECT_EQ(report->snapshot_name, "first");
+    EXPECT_EQ(report->snapshot_id, "1");
+    EXPECT_GT(report->pause_ns, 0u);
+    EXPECT_EQ(read(root, 0, 2), "AA");
+    EXPECT_EQ(read(root, 8 << 20, 2), std::string(2, '\0'));
+    EXPECT_TRUE(root.gate().is_open());
+  }
+  RevertRequest unknown;
+  unknown.disk.device = "vdi";
+  unknown.snapshot_name = "other";
+  EXPECT_EQ(error_of(run(revert(*graph_, std::move(unknown)))),
+            "Snapshot with id 'null' and name 'other' does not exist on device 'vdi'");
+  EXPECT_TRUE(store_.calls.empty());  // the image's own matter
+  detach(root);
+  ASSERT_TRUE(run(graph_->remove_device("vdi")));
+  ASSERT_TRUE(run(graph_->remove_node("i")));
+  EXPECT_EQ(shell("qemu-img check -q " + path("inside")).status, 0);
 }
 
 // Forks -----------------------------------------------------------------------------------------
