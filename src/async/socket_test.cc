@@ -423,7 +423,7 @@ Task<void> use_addresses(std::string path) {
     EXPECT_EQ(peer->uid, ::geteuid());
     EXPECT_EQ(peer->gid, ::getegid());
     std::vector<gid_t> groups(static_cast<size_t>(::getgroups(0, nullptr)));
-    ASSERT_GE(::getgroups(static_cast<int>(groups.size()), groups.data()), 0);
+    EXPECT_GE(::getgroups(static_cast<int>(groups.size()), groups.data()), 0);
     EXPECT_EQ(peer->groups, groups);
     EXPECT_EQ(pair.server->peer_name(), "unix:" + path);
     EXPECT_FALSE(pair.server->peer_is_gone());
