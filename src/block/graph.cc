@@ -595,6 +595,33 @@ Task<Result<>> Graph::move_chain(Node& node, async::Loop& loop) {
   co_return Result<>();
 }
 
+namespace {
+
+std::vector<std::string> names_of_read_only(const std::vector<Node*>& layers) {
+  std::vector<std::string> names;
+  for (const Node* layer : layers) {
+    if (layer->read_only()) names.push_back(layer->name());
+  }
+  return names;
+}
+
+}  // namespace
+
+Task<Result<>> Graph::record_writing(std::vector<Node*> layers) {
+  GraphChange change;
+  change.to_write = names_of_read_only(layers);
+  if (change.to_write.empty()) co_return Result<>();
+  const uint64_t intent = CO_TRY(co_await state_.record_intent(std::move(change)));
+  co_return co_await state_.record_done(intent, {});
+}
+
+Task<Result<>> Graph::record_sealed(std::vector<Node*> layers) {
+  for (std::string& name : names_of_read_only(layers)) {
+    CO_TRY(co_await state_.record_sealed(std::move(name)));
+  }
+  co_return Result<>();
+}
+
 // The end ---------------------------------------------------------------------------------------
 
 // Devices end with the graph; others, and long work, have to leave before. By who holds a claim.

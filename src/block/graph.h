@@ -170,6 +170,12 @@ class Graph final {
   // Held briefly, and not twice by one task.
   Task<Reading> read_nodes();
 
+  // Tells the state store that these layers are about to be written to for a while (WriteAccess),
+  // and that they are sealed again. For those who hold a claim on their chains; those that are not
+  // read-only are left out.
+  Task<Result<>> record_writing(std::vector<Node*> layers);
+  Task<Result<>> record_sealed(std::vector<Node*> layers);
+
   // Work whose command has been answered already: what a missed deadline leaves to undo. close()
   // waits for it.
   async::TaskScope& leftovers() { return leftovers_; }

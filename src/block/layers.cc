@@ -109,7 +109,8 @@ Task<Result<>> LayerDrop::prepare() {
     if (!graph_.goes_with_its_chain(*node)) break;
     closing_.push_back(node);
   }
-  auto result = co_await async::call_on(plan_.top.home(), prepare_on_home());
+  auto result = co_await record_overlays();
+  if (result) result = co_await async::call_on(plan_.top.home(), prepare_on_home());
   if (!result) {
     co_await undo();
     co_return result;
@@ -118,6 +119,15 @@ Task<Result<>> LayerDrop::prepare() {
     if (device->root.head() == &plan_.top) device_ = device->id;
   }
   co_return result;
+}
+
+// Their headers are about to be written, and opening them for that may write too.
+Task<Result<>> LayerDrop::record_overlays() {
+  std::vector<Node*> overlays;
+  for (const Edge* edge : plan_.top.parents()) {
+    if (!is_own(*edge) && edge->role() == EdgeRole::kBacking) overlays.push_back(edge->parent());
+  }
+  co_return co_await graph_.record_writing(std::move(overlays));
 }
 
 Task<Result<>> LayerDrop::prepare_on_home() {

@@ -86,6 +86,7 @@ class LayerDrop final {
     std::string backing_format;
     bool rewritten = false;
   };
+  Task<Result<>> record_overlays();
   Task<Result<>> prepare_on_home();
   Task<Result<>> open_overlay(Node& node);
   Result<> take_permissions();

@@ -70,6 +70,8 @@ class PreparedOverlay {
 
   // Closes what was opened and removes what was created.
   Task<void> discard();
+  // What was created stays.
+  void keep_file() { created_ = false; }
 
  private:
   explicit PreparedOverlay(OverlayPlan plan);

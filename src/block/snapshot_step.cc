@@ -250,6 +250,10 @@ Task<void> SnapshotStep::discard() {
   prepared_.reset();
 }
 
+void SnapshotStep::keep_file() {
+  if (prepared_ != nullptr) prepared_->keep_file();
+}
+
 // Empty where the request named a node.
 std::string SnapshotStep::device_name() const {
   return graph_.find_device(request_.device) != nullptr ? request_.device : std::string();

@@ -43,6 +43,8 @@ class SnapshotStep final {
   // follows.
   Task<Result<>> prepare(const Earlier& earlier);
   Task<void> discard();
+  // What discard() would remove stays.
+  void keep_file();
 
   // Adds this snapshot to what the store is told.
   void add_to(GraphChange& change) const;

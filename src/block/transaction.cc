@@ -181,7 +181,11 @@ class Transaction {
 
   // A rollback is durable before what was created goes.
   Task<void> roll_back() {
-    (void)co_await graph_.state().forget_intent(intent_);
+    const auto forgotten = co_await graph_.state().forget_intent(intent_);
+    // A restart may carry the intent out still, and needs its files.
+    if (!forgotten) {
+      for (const auto& step : steps_) step->keep_file();
+    }
     co_await undo();
   }
 

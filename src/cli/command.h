@@ -59,6 +59,10 @@ extern const Command kForkCommand;
 extern const Command kImgCreateCommand;
 extern const Command kImgInfoCommand;
 extern const Command kImgSnapshotCommand;
+extern const Command kStateShowCommand;
+extern const Command kStateCheckCommand;
+extern const Command kStateExportCommand;
+extern const Command kStateAcceptCommand;
 
 // A wrong call: exit status 2, with the way to --help.
 base::Error usage_error(std::string_view command, std::string text);

@@ -9,10 +9,12 @@
 namespace firn::cli {
 namespace {
 
-constexpr std::array kCommands = {
-    &kServeCommand, &kSnapshotCommand,  &kTreeCommand,      &kDiffCommand,        &kRevertCommand,
-    &kForkCommand,  &kImgCreateCommand, &kImgInfoCommand,   &kImgSnapshotCommand, &kShellCommand,
-    &kQmpCommand,   &kEventsCommand,    &kCompletionCommand};
+constexpr std::array kCommands = {&kServeCommand,       &kSnapshotCommand,   &kTreeCommand,
+                                  &kDiffCommand,        &kRevertCommand,     &kForkCommand,
+                                  &kImgCreateCommand,   &kImgInfoCommand,    &kImgSnapshotCommand,
+                                  &kStateShowCommand,   &kStateCheckCommand, &kStateExportCommand,
+                                  &kStateAcceptCommand, &kShellCommand,      &kQmpCommand,
+                                  &kEventsCommand,      &kCompletionCommand};
 
 std::string list_line(const Command& command) {
   return fmt::format("  {:<12} {}\n", command.name, command.summary);

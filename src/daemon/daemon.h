@@ -98,7 +98,7 @@ class Daemon final {
   std::deque<Judged> judged_;         // the options that are still to come
   std::vector<Option> late_options_;  // monitors that come when all is there
   bool completes_ = false;            // this is the first start with the state, or its rest
-  bool restored_ = false;
+  bool restored_ = false;             // the graph is as the state has it
   std::unique_ptr<block::Graph> graph_;
   async::Event end_;
   async::CancelSource startup_;

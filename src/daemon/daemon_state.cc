@@ -49,6 +49,7 @@ Task<Result<>> Daemon::restore(const std::vector<Option>& options) {
   const bool is_new = contents_.nodes.empty() && contents_.things.empty();
   completes_ = !contents_.complete && (is_new || !options.empty());
   CO_TRY(co_await restore_graph(*graph_, recorder_->store(), contents_));
+  restored_ = true;
   recorder_->begin(contents_);
   for (const state::Thing& thing : contents_.things) {
     if (thing.kind != kind::kChardev && thing.kind != kind::kServer) continue;
@@ -103,7 +104,6 @@ Task<Result<>> Daemon::finish_restore() {
     update.complete();
     CO_TRY(co_await recorder_->store().write(std::move(update)));
   }
-  restored_ = true;
   co_return Result<>();
 }
 

@@ -49,7 +49,10 @@ void collect(const block::Node& node, const std::set<std::string, std::less<>>& 
   if (file != nullptr) record.file = file->name();
   if (backing != nullptr) record.backing = backing->name();
   record.io_thread = io_thread;
-  if (node.driver().is_protocol()) record.path = node.driver().filename();
+  // Not of what has no file: null-co names itself json:{...}.
+  if (node.driver().is_protocol() && node.driver().filename().starts_with('/')) {
+    record.path = node.driver().filename();
+  }
   record.seal = seal_of(node);
   records.push_back(std::move(record));
 }

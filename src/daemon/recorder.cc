@@ -61,13 +61,13 @@ Task<Result<uint64_t>> Recorder::record_intent(block::GraphChange change) {
 Task<Result<>> Recorder::record_done(uint64_t intent, std::vector<std::string> unsealed) {
   const auto at = open_.find(intent);
   if (at == open_.end()) co_return Result<>();
-  auto result = co_await store_->record_done(intent, std::move(unsealed));
-  // After an error too: the store makes up for it.
-  for (const auto& node : at->second.added) nodes_.insert({node.name, node.file_name});
-  for (const std::string& name : at->second.removed) nodes_.erase(name);
-  for (const auto& device : at->second.devices) devices_.insert(device.id);
+  const block::GraphChange change = std::move(at->second);
   open_.erase(at);
-  co_return result;
+  // Before the wait, and after an error too: the store makes up for it.
+  for (const auto& node : change.added) nodes_.insert({node.name, node.file_name});
+  for (const auto& device : change.devices) devices_.insert(device.id);
+  for (const std::string& name : change.removed) nodes_.erase(name);
+  co_return co_await store_->record_done(intent, std::move(unsealed));
 }
 
 Task<Result<>> Recorder::record_sealed(std::string node) {
@@ -230,6 +230,8 @@ Task<Result<>> Recorder::remove(std::string_view of, std::string id) {
 
 Task<Result<>> Recorder::note(std::string_view command, JsonValue arguments, bool succeeded) {
   if (!is_on()) co_return Result<>();
+  // They change nodes that are recorded already.
+  if (command == "blockdev-reopen" || command == "change-backing-file") nodes_.clear();
   if (succeeded && arguments.is_object()) {
     make_paths_absolute(arguments);
     state::Store::Update update;

@@ -56,8 +56,6 @@ class Recorder final : public block::StateStore {
   async::Task<base::Result<>> note(std::string_view command, base::JsonValue arguments,
                                    bool succeeded);
   async::Task<base::Result<>> sync();
-  // Nodes whose options were changed (a reopening) are recorded anew by the next sync().
-  void forget(std::string_view node_name) { nodes_.erase(std::string(node_name)); }
 
   async::Task<base::Result<>> put(state::Thing thing);
   async::Task<base::Result<>> remove(std::string_view of, std::string id);

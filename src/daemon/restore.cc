@@ -4,6 +4,7 @@
 
 #include <boost/json/object.hpp>
 #include <chrono>
+#include <map>
 #include <set>
 #include <utility>
 
@@ -11,6 +12,7 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "block/permissions.h"
+#include "block/write_access.h"
 #include "daemon/node_record.h"
 #include "state/view.h"
 
@@ -46,21 +48,14 @@ Task<void> mark_unsealed(block::Node& node) {
 }
 
 // The header may be from before or from after the change that a crash cut short.
-Task<Result<>> set_header(block::Node& overlay) {
-  const block::Node* below = overlay.children().backing.child();
-  std::string wanted = below == nullptr ? std::string() : below->driver().filename();
+Task<Result<>> set_header(block::Node& overlay, std::string name, std::string format) {
   const block::ImageFacts facts = CO_TRY(co_await overlay.driver().facts());
-  std::string named =
-      facts.backing_filename_full.empty() ? facts.backing_filename : facts.backing_filename_full;
-  if (named == wanted) co_return Result<>();
-  const bool was_read_only = overlay.read_only();
-  if (was_read_only) CO_TRY(co_await overlay.driver().set_read_only(false));
-  auto result = co_await overlay.driver().set_backing_name(
-      std::move(wanted), below == nullptr ? std::string() : std::string(below->driver().name()));
-  if (was_read_only) {
-    auto back = co_await overlay.driver().set_read_only(true);
-    if (result) result = std::move(back);
-  }
+  if (facts.backing_filename == name && facts.backing_format == format) co_return Result<>();
+  auto access = CO_TRY(co_await block::WriteAccess::take(overlay));
+  auto result = co_await overlay.driver().set_backing_name(std::move(name), std::move(format));
+  auto back = co_await access.give_back();
+  access.keep();
+  if (result) result = std::move(back);
   co_return result;
 }
 
@@ -81,6 +76,7 @@ class GraphRestorer {
     for (const state::Thing& thing : contents_.things) {
       if (thing.kind == kind::kObject) CO_TRY(graph_.add_io_loop(thing.id));
     }
+    find_io_threads();
     for (const state::NodeRecord& node : contents_.nodes) CO_TRY(co_await open(node, 0));
     CO_TRY(co_await finish_intents());
     for (const state::Thing& thing : contents_.things) {
@@ -114,6 +110,31 @@ class GraphRestorer {
                                    store_.path())));
   }
 
+  // A chain lives on one loop. An export may have moved it there after its nodes were recorded:
+  // then the overlays that came later know.
+  void find_io_threads() {
+    for (const state::NodeRecord& node : contents_.nodes) {
+      if (!node.io_thread.empty()) io_threads_.emplace(node.name, node.io_thread);
+    }
+    for (bool changed = true; changed;) {
+      changed = false;
+      for (const state::NodeRecord& node : contents_.nodes) {
+        for (const std::string& child : {node.file, node.backing}) {
+          if (!child.empty()) changed = share_io_thread(node.name, child) || changed;
+        }
+      }
+    }
+  }
+
+  bool share_io_thread(const std::string& a, const std::string& b) {
+    const auto of_a = io_threads_.find(a);
+    const auto of_b = io_threads_.find(b);
+    if ((of_a == io_threads_.end()) == (of_b == io_threads_.end())) return false;
+    of_a == io_threads_.end() ? io_threads_.emplace(a, of_b->second)
+                              : io_threads_.emplace(b, of_a->second);
+    return true;
+  }
+
   // Children first. A state whose nodes lead in a circle was damaged.
   Task<Result<>> open(const state::NodeRecord& record, int depth) {
     constexpr int kMaxDepth = 10000;
@@ -135,11 +156,11 @@ class GraphRestorer {
 
   Task<Result<>> open_one(const state::NodeRecord& record) {
     async::Loop* home = &graph_.default_io_loop();
-    if (!record.io_thread.empty()) {
-      home = graph_.find_io_loop(record.io_thread);
+    if (const auto thread = io_threads_.find(record.name); thread != io_threads_.end()) {
+      home = graph_.find_io_loop(thread->second);
       if (home == nullptr) {
         co_return fail(ErrorKind::kNotFound,
-                       fmt::format("iothread \"{}\" not found", record.io_thread));
+                       fmt::format("iothread \"{}\" not found", thread->second));
       }
     }
     CO_TRY(co_await while_busy([&] { return restore_node(record, *home); }));
@@ -159,31 +180,40 @@ class GraphRestorer {
   }
 
   Task<Result<>> finish_intents() {
-    std::set<std::string> rewritten;
     for (const state::Intent& intent : contents_.intents) {
-      for (const auto& backing : intent.change.backings) rewritten.insert(backing.overlay);
-    }
-    for (const state::NodeRecord& record : contents_.nodes) {
-      block::Node* node = graph_.find_node(record.name);
-      if (record.seal == state::Seal::kUnsealed) {
-        co_await async::call_on(node->home(), mark_unsealed(*node));
+      for (const auto& backing : intent.change.backings) {
+        block::Node* node = graph_.find_node(backing.overlay);
+        if (node == nullptr || backing.backing_file.empty()) continue;
+        CO_TRY_CONTEXT(co_await async::call_on(node->home(), set_header(*node, backing.backing_file,
+                                                                        backing.backing_format)),
+                       fmt::format("node '{}': its header could not be given the backing file '{}'",
+                                   backing.overlay, backing.backing_file));
       }
-      if (!rewritten.contains(record.name)) continue;
-      CO_TRY_CONTEXT(co_await async::call_on(node->home(), set_header(*node)),
-                     fmt::format("node '{}': its header could not be given the backing file that "
-                                 "it has",
-                                 record.name));
-      if (record.seal != state::Seal::kSealed) continue;
-      state::Store::Update update;
-      update.note_sealed(record.name);
-      CO_TRY(co_await store_.write(std::move(update)));
     }
-    co_return Result<>();
+    // Of layers that were written to when the crash came, nothing is remembered.
+    state::Store::Update update;
+    for (const state::NodeRecord& record : contents_.nodes) {
+      if (record.seal == state::Seal::kSealed && !has_identity(record)) {
+        update.note_sealed(record.name);
+      }
+      if (record.seal != state::Seal::kUnsealed) continue;
+      block::Node* node = graph_.find_node(record.name);
+      co_await async::call_on(node->home(), mark_unsealed(*node));
+    }
+    co_return co_await store_.write(std::move(update));
+  }
+
+  bool has_identity(const state::NodeRecord& record) const {
+    const state::NodeRecord* node = &record;
+    while (node != nullptr && !node->file.empty()) node = contents_.find_node(node->file);
+    return node != nullptr && node->identity.has_value();
   }
 
   block::Graph& graph_;
   state::Store& store_;
   const state::Contents& contents_;
+  std::map<std::string, std::string>
+      io_threads_;  // by node; those on the default loop are not in it
 };
 
 Task<Result<>> add_export(Exports& exports, const base::JsonValue& definition) {

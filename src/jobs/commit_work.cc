@@ -105,6 +105,7 @@ Task<void> CommitWork::mark() {
 }
 
 Task<Result<>> CommitWork::acquire(const Claim& claim) {
+  CO_TRY(co_await graph_.record_writing({plan_.base}));
   CO_TRY(co_await async::call_on(home(), open_base()));
   auto taken = co_await take_ends(claim);
   if (!taken) {
@@ -158,6 +159,8 @@ Task<void> CommitWork::clean() {
       base::log_warning(fmt::format("node '{}' could not be made read-only after a commit: {}",
                                     plan_.base->name(), closed.error().text()));
     }
+    // What can't be recorded is made up for; until then a restart does not look at the file.
+    (void)co_await graph_.record_sealed({plan_.base});
     acquired_ = false;
   }
   if (reader_.head() != nullptr) co_await graph_.detach(reader_);

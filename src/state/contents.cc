@@ -171,7 +171,10 @@ std::string print_change(const block::GraphChange& change) {
   }
   json::array backings;
   for (const auto& backing : change.backings) {
-    backings.push_back({{"overlay", backing.overlay}, {"backing-node", backing.backing_node}});
+    backings.push_back({{"overlay", backing.overlay},
+                        {"backing-node", backing.backing_node},
+                        {"backing-file", backing.backing_file},
+                        {"backing-format", backing.backing_format}});
   }
   return base::print_json(json::object{{"added", std::move(added)},
                                        {"devices", std::move(devices)},
@@ -213,8 +216,10 @@ Result<block::GraphChange> parse_change(std::string_view text) {
   });
   reader.each("backings", [&](const json::value& element) {
     Reader own(element);
-    change.backings.push_back(
-        {.overlay = own.text("overlay"), .backing_node = own.text("backing-node")});
+    change.backings.push_back({.overlay = own.text("overlay"),
+                               .backing_node = own.text("backing-node"),
+                               .backing_file = own.text("backing-file"),
+                               .backing_format = own.text("backing-format")});
     return own.ok();
   });
   reader.each("to-write", [&](const json::value& v) { return read_names(v, change.to_write); });
@@ -244,6 +249,8 @@ std::string describe(const block::GraphChange& change) {
             ? fmt::format("node '{}' without a backing node", backing.overlay)
             : fmt::format("node '{}' on '{}'", backing.overlay, backing.backing_node));
   }
+  for (const std::string& name : change.to_write) add(fmt::format("node '{}' written to", name));
+  for (const std::string& name : change.to_seal) add(fmt::format("node '{}' sealed", name));
   for (const std::string& name : change.removed) add(fmt::format("node '{}' removed", name));
   return text;
 }

@@ -309,10 +309,7 @@ Result<> apply(Database& database, const block::GraphChange& change, Seal sealed
     bind_name(statement, backing.backing_node);
     TRY(statement.bind(backing.overlay).run());
   }
-  for (const std::string& name : change.to_write) {
-    TRY(set_seal(database, name, Seal::kNone));
-    TRY(forget_identity(database, name));
-  }
+  for (const std::string& name : change.to_write) TRY(forget_identity(database, name));
   for (const std::string& name : change.to_seal) {
     const bool failed = std::ranges::find(unsealed, name) != unsealed.end();
     if (sealed == Seal::kSealed && !failed) {
