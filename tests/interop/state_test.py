@@ -109,6 +109,31 @@ class StateTest(firn_test.Case):
         daemon.stop()
         self.check_image(self.folder / "s3")
 
+    def test_a_commit_starts_anew(self):
+        daemon = self.begin()
+        self.io(daemon, "write -P 5 1M 1M", "flush")
+        self.take(daemon, 1)
+        self.io(daemon, "write -P 6 4M 4M", "flush")
+        self.take(daemon, 2)
+        self.io(daemon, "write -P 7 9M 1M", "flush")
+        daemon.execute("block-commit", device="vda", job_id="j", base_node="disk", top_node="s1",
+                       speed=65536)
+        time.sleep(0.3)
+        daemon.kill()
+        daemon = self.again()
+        self.assertEqual([job["device"] for job in daemon.execute("query-block-jobs")], ["j"])
+        daemon.execute("block-job-set-speed", device="j", speed=0)
+        daemon.qmp.wait_event("BLOCK_JOB_COMPLETED", timeout=30)
+        self.io(daemon, "read -P 5 1M 1M", "read -P 6 4M 4M", "read -P 7 9M 1M")
+        daemon.kill()
+        daemon = self.again()
+        self.assertEqual(daemon.execute("query-block-jobs"), [])
+        self.io(daemon, "read -P 5 1M 1M", "read -P 6 4M 4M", "read -P 7 9M 1M")
+        nodes = {one["node-name"]: one for one in daemon.execute("query-named-block-nodes")}
+        self.assertEqual(nodes["s2"]["backing_file"], str(self.base))
+        daemon.stop()
+        self.check_image(self.base)
+
     def test_what_was_removed_stays_away(self):
         daemon = self.begin()
         daemon.execute("blockdev-add", driver="null-co", node_name="n")
