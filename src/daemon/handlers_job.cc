@@ -1,10 +1,7 @@
 #include <fmt/format.h>
 
-#include <boost/json/object.hpp>
 #include <utility>
 
-#include "api/codec.h"
-#include "base/json.h"
 #include "daemon/job_handlers.h"
 #include "daemon/job_info.h"
 #include "jobs/commit.h"
@@ -55,8 +52,6 @@ Task<Result<std::vector<api::BlockJobInfo>>> BlockJobHandlers::query_block_jobs(
 }
 
 Task<Result<>> BlockJobHandlers::block_commit(api::BlockCommitArgs args) {
-  std::string recipe = base::print_json(
-      boost::json::object{{"execute", "block-commit"}, {"arguments", api::encode(args)}});
   jobs::CommitRequest request{
       .job_id = std::move(args.job_id),
       .device = std::move(args.device),
@@ -69,8 +64,7 @@ Task<Result<>> BlockJobHandlers::block_commit(api::BlockCommitArgs args) {
       .on_error = on_error(args.on_error.value_or(api::BlockdevOnError::kReport)),
       .filter_node_name = std::move(args.filter_node_name),
       .auto_finalize = args.auto_finalize.value_or(true),
-      .auto_dismiss = args.auto_dismiss.value_or(true),
-      .restart_recipe = std::move(recipe)};
+      .auto_dismiss = args.auto_dismiss.value_or(true)};
   co_return co_await jobs::start_commit(graph_, jobs_, std::move(request));
 }
 
