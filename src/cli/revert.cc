@@ -153,7 +153,7 @@ Task<Result<>> run_fork(Globals globals, std::vector<std::string> words) {
   const std::string overlay(arguments.at("overlay-file").as_string());
   const bool has_snapshot = arguments.contains("snapshot-file");
   auto forked = co_await client->execute("block-device-fork", std::move(arguments));
-  if (!forked && !has_snapshot) {
+  if (!forked && !has_snapshot && forked.error().text().ends_with("stands on a snapshot of it")) {
     co_return fail(std::move(forked).error().with_hint(
         "A disk that is being written to needs --snapshot-file FILE, its own new image."));
   }

@@ -277,6 +277,10 @@ Result<> apply(Options& options, Given given) {
       if (options.state) {
         return fail(ErrorKind::kInvalidArgument, "--state can be given once only");
       }
+      // SQLite would take it for a file that nobody needs afterwards.
+      if (given.argument->empty()) {
+        return fail(ErrorKind::kInvalidArgument, "--state needs the name of a file");
+      }
       options.state = absolute(*std::move(given.argument));
       return {};
     case Action::kAudit:

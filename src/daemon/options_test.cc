@@ -39,6 +39,7 @@ TEST(Options, NameWhatIsWrong) {
   EXPECT_EQ(error_of({"--compat", "x=y"}),
             "--compat x=y: expected overlay=plain or overlay=subclusters");
   EXPECT_EQ(error_of({"-T", "all"}), "--trace all: tracing is not supported by firn");
+  EXPECT_EQ(error_of({"--state", ""}), "--state needs the name of a file");
   EXPECT_EQ(error_of({"--bog"}), "unrecognized option '--bog'");
   EXPECT_EQ(error_of({"--d"}),
             "option '--d' is ambiguous; possibilities: '--daemonize' '--device'");

@@ -81,7 +81,25 @@ std::optional<int64_t> Statement::maybe_number(int column) const {
 
 // Database --------------------------------------------------------------------------------------
 
+namespace {
+
+// SQLite takes an empty file for a new one and throws its log away. But the log is made after the
+// first page of the file is on disk, so that an empty file beside a log has lost what it held.
+Result<> refuse_orphaned_log(Files& files, const std::string& path) {
+  const std::string log = path + "-wal";
+  const auto file = files.identity(path);
+  const auto log_file = files.identity(log);
+  if (!log_file || log_file->size_bytes == 0 || (file && file->size_bytes > 0)) return {};
+  return fail(
+      Error(ErrorKind::kCorrupt, fmt::format("state file '{}' is {}, but its log '{}' is there",
+                                             path, file ? "empty" : "missing", log))
+          .with_hint("restore it from a backup; to begin anew, remove the log too"));
+}
+
+}  // namespace
+
 Result<std::unique_ptr<Database>> Database::open(Files& files, std::string path, Access access) {
+  TRY(refuse_orphaned_log(files, path));
   std::unique_ptr<Database> database(new Database(files, std::move(path), access != Access::kCopy));
   TRY(database->set_up(access));
   return database;

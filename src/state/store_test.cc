@@ -308,6 +308,30 @@ TEST_F(StoreTest, OtherFilesAreRefused) {
             "Could not open state file '" + path("nowhere/state") + "': No such file or directory");
 }
 
+// Taken for new ones, they would let the command line open a base below its overlays.
+TEST_F(StoreTest, ALogWithoutItsFileIsRefusedAndKept) {
+  open();
+  define();
+  for (const std::string name : {"empty", "missing"}) {
+    std::filesystem::copy_file(path("state-wal"), path(name) + "-wal");
+    const auto log_bytes = std::filesystem::file_size(path(name) + "-wal");
+    ASSERT_GT(log_bytes, 0u);
+    if (name == "empty") make_file(name, "");
+    const auto none = run(Store::open(path(name), files_));
+    ASSERT_FALSE(none) << name;
+    EXPECT_EQ(none.error().kind(), ErrorKind::kCorrupt);
+    EXPECT_EQ(none.error().text(), "state file '" + path(name) + "' is " + name +
+                                       ", but its log '" + path(name) + "-wal' is there");
+    EXPECT_EQ(std::filesystem::file_size(path(name) + "-wal"), log_bytes);
+  }
+}
+
+TEST_F(StoreTest, AnEmptyFileAloneIsANewOne) {
+  make_file("state", "");
+  open();
+  EXPECT_TRUE(contents().things.empty());
+}
+
 TEST_F(StoreTest, NodesThatAreGoneAreForgottenButThoseOfAnIntent) {
   open();
   define();

@@ -248,6 +248,10 @@ class LayersTest(firn_test.Case):
         self.fails("fork", "vda", "test3", self.overlay("t3"), texts=["--snapshot-file"])
         self.fails("fork", "nope", "test3", self.overlay("t3"), texts=["nope"])
         self.fails("fork", "vda", "test3", texts=["overlay file"], status=2)
+        # A snapshot is no remedy for what else may be wrong.
+        taken = self.firn("fork", self.overlay("s1"), "test1", self.overlay("t3"), check=False)
+        self.assertNotIn("--snapshot-file", taken.stdout)
+        self.assertIn("already exists", taken.stdout)
         self.end(self.overlay("t1"), self.overlay("t2"), self.overlay("s3"))
 
     # completion ---------------------------------------------------------------------------------

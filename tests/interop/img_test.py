@@ -162,6 +162,7 @@ class ImgTest(firn_test.Case):
                 "-f qcow2 -b base.qcow2 -F bogus a.qcow2 1M",
                 "-f qcow2 -b base.qcow2 -F qcow2 base.qcow2",
                 "-f qcow2 -F qcow2 a.qcow2 1M",
+                "-f qcow2 -o backing_file=,backing_fmt=qcow2 a.qcow2 1M",
                 "-f qcow2 -o size=5M a.qcow2 6M",
                 "-f qcow2 a.qcow2",
                 "-f qcow2",
@@ -178,6 +179,9 @@ class ImgTest(firn_test.Case):
             with self.subTest(arguments=arguments):
                 self.both("create", *arguments.split())
                 self.same_files()
+        # An unset variable.
+        self.both("create", "-f", "qcow2", "-b", "", "-F", "qcow2", "a.qcow2", "1M")
+        self.same_files()
         self.assertEqual(before, (self.ours / "base.qcow2").read_bytes())
 
     def test_create_refuses_what_firn_has_not(self):

@@ -103,7 +103,13 @@ Task<Result<uint64_t>> size_of_backing(std::string path, std::string format) {
 
 Task<Result<>> check_backing(Request& request) {
   const std::string backing = option(request.options, "backing_file");
-  if (backing.empty()) co_return Result<>();
+  if (backing.empty()) {
+    // An unset variable in a script, and no image that stands alone.
+    const auto named =
+        std::ranges::find(request.options, "backing_file", &OptionValues::value_type::first);
+    if (named == request.options.end()) co_return Result<>();
+    co_return fail(ErrorKind::kInvalidArgument, "Expected backing file name, got empty string");
+  }
   const std::string format = option(request.options, "backing_fmt");
   const std::string path = qcow2::resolve_backing_path(block::plain_path(request.file), backing);
   async::FileSystem& files = async::Loop::current().files();
