@@ -115,7 +115,7 @@ TEST(Events, EncodeWithoutTimestamp) {
                 .device = "vda", .node_name = "base", .overlay = "top", .pause_ns = 7})),
             R"({"event": "BLOCK_SNAPSHOT_COMPLETED", "data": {"device": "vda", )"
             R"("node-name": "base", "overlay": "top", "pause-ns": 7, "prepare-ns": 0, )"
-            R"("seal-ns": 0, "in-flight": 0}})");
+            R"("seal-ns": 0, "in-flight": 0, "overlay-bytes": 0}})");
 }
 
 TEST(Introspection, RefersOnlyToWhatItHas) {

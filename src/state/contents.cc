@@ -265,9 +265,8 @@ std::string difference(const FileIdentity& was, const FileIdentity& is, bool sam
     if (!same_boot || was.rdev == is.rdev) return "";
     return "it is another block device now";
   }
-  if (was.inode != is.inode || (same_boot && was.device != is.device)) {
-    return "it is another file now";
-  }
+  // Not the device: mounts of NFS, btrfs, tmpfs and FUSE are numbered anew each time.
+  if (was.inode != is.inode) return "it is another file now";
   if (was.size_bytes != is.size_bytes) {
     return fmt::format("it has {} bytes now and had {}", is.size_bytes, was.size_bytes);
   }

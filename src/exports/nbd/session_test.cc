@@ -334,12 +334,12 @@ TEST_F(SessionTest, TwoConnectionsSeeOneDisk) {
   EXPECT_EQ(second.receive_chunk().data.substr(8), "from the first");
 }
 
-// A client keeps the size that it was told. A disk only shrinks while nobody may write to it.
+// A client keeps the size that it was told.
 TEST_F(SessionTest, AShrunkenDiskRefusesWhatIsBeyond) {
   ASSERT_TRUE(call(server_->remove_export("", RemoveMode::kSafe)).has_value());
   serve(graph_->find_node("disk"));
   RawClient client = enter();
-  const auto resized = call(graph_->resize("", "disk", 1 << 20));
+  const auto resized = call(graph_->resize("", "disk", 1 << 20, true));
   ASSERT_TRUE(resized.has_value()) << resized.error().text();
   client.send(RawClient::request(Command::kRead, 1, 2 << 20, 4096));
   EXPECT_EQ(client.receive_error_chunk(1), WireError::kInval);
