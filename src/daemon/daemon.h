@@ -107,6 +107,7 @@ class Daemon final {
   BlockHandlers block_handlers_;
   DeviceHandlers device_handlers_;
   RevertHandlers revert_handlers_;
+  ReopenHandlers reopen_handlers_;
   DiffHandlers diff_handlers_;
   TransactionHandlers transaction_handlers_;
   ObjectHandlers object_handlers_;

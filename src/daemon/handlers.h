@@ -75,6 +75,17 @@ class RevertHandlers final : public api::BlockRevertCommands {
   qmp::EventHub& events_;
 };
 
+class ReopenHandlers final : public api::BlockReopenCommands {
+ public:
+  explicit ReopenHandlers(block::Graph& graph) : graph_(graph) {}
+
+  async::Task<base::Result<>> change_backing_file(api::ChangeBackingFileArgs args) override;
+  async::Task<base::Result<>> blockdev_reopen(api::BlockdevReopenArgs args) override;
+
+ private:
+  block::Graph& graph_;
+};
+
 class ExportHandlers final : public api::BlockExportCommands {
  public:
   // `fds` finds the sockets that addresses of type `fd` name.

@@ -190,6 +190,19 @@ DIFFERENCES = [
     Difference("query-chardev", r"\.return\[\]\.filename: .*(tcp|telnet|pty):.*",
                "ports and terminals have numbers of their own"),
     Difference("query-chardev-backends", r"\.return: .*", "Firn lacks some kinds"),
+    # Nodes in use.
+    Difference("blockdev-reopen", f"{ANY} => GenericError: (Cannot change the option '[a-z.-]+'|"
+               r"Option '[a-z.-]+' cannot be reset to its default value)",
+               "what a driver can't change in use is refused by its name, before anything else"),
+    Difference("blockdev-reopen", f"{ANY} => GenericError: Parameter '[a-z0-9-]+' is not supported by "
+               "firn: .*", "what Firn does not have is refused by name"),
+    Difference("blockdev-reopen", f"{ERROR} => GenericError: (Invalid node-name: .*|setting "
+               r"detect-zeroes to unmap .*|force-share=on can only .*|Cache clean interval too big|"
+               r"Parameter '[a-z0-9-]+' expects .*|Failed to find node .*)",
+               "options are checked before nodes are looked at"),
+    Difference("change-backing-file", r"success => GenericError: Could not change backing file to '.*': "
+               r"it does not lead to the file of node .*",
+               "a header names the file that is open below, so that the chain opens again"),
     # Syntax.
     Difference("garbage", r".*QMP input member '.*' is unexpected.* => .*QMP input member '.*' is "
                "unexpected.*", "of several members that don't belong the first is named"),
