@@ -72,8 +72,8 @@ class ReopenCase(firn_test.Case):
                               backing_file=name)
 
     @staticmethod
-    def info(daemon, name):
-        return next(node for node in daemon.execute("query-named-block-nodes", flat=True)
+    def info(daemon, name, flat=True):
+        return next(node for node in daemon.execute("query-named-block-nodes", flat=flat)
                     if node["node-name"] == name)
 
 
@@ -274,7 +274,7 @@ class FirnTest(ReopenCase):
         self.restart(daemon, state)
         self.assertEqual(self.info(daemon, "o")["detect_zeroes"], "on")
         self.assertFalse(self.info(daemon, "b")["ro"])
-        self.assertEqual(self.info(daemon, "c")["image"]["backing-image"]["filename"],
+        self.assertEqual(self.info(daemon, "c", flat=False)["image"]["backing-image"]["filename"],
                          str(self.folder / "a.qcow2"))
         self.assertEqual(self.stored("c"), (str(self.folder / "a.qcow2"), "qcow2"))
 
