@@ -131,7 +131,9 @@ class Opener {
                              fmt::format("Node '{}' lives on another I/O thread ('{}')",
                                          node->name(), node->home().name()));
       }
-      if (node->in_flux) {
+      // A writable node that long work has is a head that it follows: requests that came through a
+      // node above would be admitted there, where nobody counts them.
+      if (node->in_flux || (!node->read_only() && !node->blocked_by().empty())) {
         co_return base::fail(ErrorKind::kBusy, fmt::format("Node '{}' is busy: {}", node->name(),
                                                            node->blocked_by()));
       }

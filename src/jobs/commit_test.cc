@@ -517,6 +517,23 @@ TEST_F(CommitTest, WhoElseUsesALayerAndASecondJobAreRefused) {
   EXPECT_EQ(outcomes_.take(), (Words{"j ready", "j completed"}));
 }
 
+// Requests of a node above the head are admitted there: the job would neither see nor hold them.
+TEST_F(CommitTest, NobodyBuildsOnAHeadThatIsCommitted) {
+  start("qcow2");
+  snap("s1");
+  ASSERT_EQ(start_error(request()), "no error");
+  run(until_status(JobStatus::kReady));
+  block::NodeSpec above;
+  above.node_name = "above";
+  above.driver = "raw";
+  above.file.emplace("s1");
+  EXPECT_EQ(add_error(std::move(above)),
+            "Node 's1' is busy: block device is in use by block job: commit");
+  run(complete_now());
+  run(until_gone());
+  EXPECT_EQ(outcomes_.take(), (Words{"j ready", "j completed"}));
+}
+
 TEST_F(CommitTest, ManyRoundsLeaveNothingBehind) {
   start("qcow2");
   for (int i = 0; i < 12; ++i) {

@@ -61,8 +61,11 @@ Result<> CommitWork::check_layers() const {
     }
     if (node->seal_failed) return busy(*node, "it could not be sealed");
   }
-  if (!plan_.active) return {};
-  // Guests' requests are counted where they come in, and only there seen.
+  return plan_.active ? check_head_users() : Result<>();
+}
+
+// Guests' requests are counted where they come in, and only there seen.
+Result<> CommitWork::check_head_users() const {
   for (const block::Edge* edge : plan_.top->parents()) {
     if (edge->role() == EdgeRole::kRoot) continue;
     return busy(*plan_.top,
@@ -370,6 +373,7 @@ Task<Result<>> CommitWork::make_base_head(const Claim& claim) {
 // From here on on the home loop. Brings what is left down to little, while guests go on; who writes
 // faster than it copies is held back in the end.
 Task<Result<>> CommitWork::catch_up() {
+  CO_TRY(check_head_users());
   for (int round = 0; round < kCatchUpRounds; ++round) {
     const uint64_t left = tracker_->map().dirty_bytes();
     if (left == 0) break;

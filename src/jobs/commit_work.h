@@ -42,6 +42,7 @@ class CommitWork final : public Work {
 
   async::Loop& home() const { return plan_.base->home(); }
   Result<> check_layers() const;
+  Result<> check_head_users() const;
   Task<Result<>> open_base();
   Task<Result<>> take_ends(const Claim& claim);
   Task<void> mark();

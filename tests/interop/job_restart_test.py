@@ -150,6 +150,55 @@ class JobRestartTest(firn_test.Case):
         self.assertEqual(["base"], self.chain(qmp))
         self.check_content()
 
+    def test_layers_that_snapshots_have_sealed(self):
+        """The state knows their files by size and time; a commit changes the base's."""
+        self.daemon = self.start(
+            "--state", self.state, "--blockdev",
+            f"qcow2,node-name=s0,file.driver=file,file.filename={self.folder}/base.qcow2",
+            "--device", "id=vda,node-name=s0",
+            "--export", "nbd,id=e,node-name=vda,name=e,writable=on")
+        self.qmp_path = self.daemon.qmp_path
+        qmp = self.daemon.qmp
+        for number in range(1, 5):
+            qmp.execute("blockdev-snapshot-sync",
+                        {"device": "vda", "snapshot-node-name": f"s{number}",
+                         "snapshot-file": str(self.folder / f"s{number}")})
+            run("qemu-io", "-f", "raw", "-c", f"write -P {number} {number}M 4M",
+                self.daemon.uri("e"))
+        run("qemu-img", "convert", "-f", "raw", "-O", "raw", self.daemon.uri("e"),
+            self.folder / "expected.raw")
+
+        def again():
+            self.daemon.kill()
+            qmp = self.again()
+            self.check_content()
+            return qmp
+
+        def commit(qmp, **arguments):
+            qmp.execute("block-commit", {"job-id": "c", "device": "vda", "base-node": "s0",
+                                         **arguments})
+
+        commit(qmp, **{"top-node": "s1", "speed": MIB})
+        time.sleep(0.5)
+        qmp = again()  # amidst it
+        qmp.execute("block-job-set-speed", device="c", speed=0)
+        self.wait_for(qmp, "c", None)
+        qmp = again()  # after it
+        self.assertEqual(["s4", "s3", "s2", "base"], self.chain(qmp))
+        commit(qmp, **{"top-node": "s2", "speed": MIB})
+        time.sleep(0.5)
+        qmp.execute("job-cancel", id="c")
+        self.wait_for(qmp, "c", None)
+        qmp = again()  # after one that came to nothing
+        commit(qmp)
+        self.wait_for(qmp, "c", "ready")
+        qmp = again()
+        self.wait_for(qmp, "c", "ready")
+        qmp.execute("job-complete", id="c")
+        self.wait_for(qmp, "c", None)
+        qmp = again()
+        self.assertEqual(["base"], self.chain(qmp))
+
     def test_kills_at_any_moment(self):
         seed = random.randrange(1 << 32)
         draw = random.Random(seed)
