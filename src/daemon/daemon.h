@@ -106,6 +106,7 @@ class Daemon final {
   Exports exports_;
   BlockHandlers block_handlers_;
   DeviceHandlers device_handlers_;
+  BlockSnapshotHandlers block_snapshot_handlers_;
   RevertHandlers revert_handlers_;
   ReopenHandlers reopen_handlers_;
   DiffHandlers diff_handlers_;

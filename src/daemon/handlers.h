@@ -63,6 +63,21 @@ class DeviceHandlers final : public api::BlockDeviceCommands {
   block::Graph& graph_;
 };
 
+class BlockSnapshotHandlers final : public api::BlockSnapshotCommands {
+ public:
+  BlockSnapshotHandlers(block::Graph& graph, qmp::EventHub& events)
+      : graph_(graph), events_(events) {}
+
+  async::Task<base::Result<>> blockdev_snapshot_internal_sync(
+      api::BlockdevSnapshotInternal args) override;
+  async::Task<base::Result<api::SnapshotInfo>> blockdev_snapshot_delete_internal_sync(
+      api::BlockdevSnapshotDeleteInternalSyncArgs args) override;
+
+ private:
+  block::Graph& graph_;
+  qmp::EventHub& events_;
+};
+
 class RevertHandlers final : public api::BlockRevertCommands {
  public:
   RevertHandlers(block::Graph& graph, qmp::EventHub& events) : graph_(graph), events_(events) {}

@@ -15,19 +15,6 @@ using base::Result;
 
 const block::Node* backing_of(const block::Node& node) { return node.children().backing.child(); }
 
-api::SnapshotInfo snapshot_info(const block::InternalSnapshotFacts& facts) {
-  api::SnapshotInfo info;
-  info.id = facts.id;
-  info.name = facts.name;
-  info.vm_state_size = static_cast<int64_t>(facts.vm_state_bytes);
-  info.date_sec = facts.date_s;
-  info.date_nsec = facts.date_ns;
-  info.vm_clock_sec = facts.vm_clock_ns / 1'000'000'000;
-  info.vm_clock_nsec = facts.vm_clock_ns % 1'000'000'000;
-  if (facts.icount) info.icount = static_cast<int64_t>(*facts.icount);
-  return info;
-}
-
 // The facts of a format's own by their QAPI names.
 template <typename T>
 std::optional<T> fact(const block::ImageFacts& facts, std::string_view name) {
@@ -142,6 +129,19 @@ Task<Result<api::BlockDeviceInfo>> info_at_home(const block::Node& node, bool ch
 }
 
 }  // namespace
+
+api::SnapshotInfo snapshot_info(const block::InternalSnapshotFacts& facts) {
+  api::SnapshotInfo info;
+  info.id = facts.id;
+  info.name = facts.name;
+  info.vm_state_size = static_cast<int64_t>(facts.vm_state_bytes);
+  info.date_sec = facts.date_s;
+  info.date_nsec = facts.date_ns;
+  info.vm_clock_sec = facts.vm_clock_ns / 1'000'000'000;
+  info.vm_clock_nsec = facts.vm_clock_ns % 1'000'000'000;
+  if (facts.icount) info.icount = static_cast<int64_t>(*facts.icount);
+  return info;
+}
 
 Task<Result<api::BlockDeviceInfo>> block_device_info(const block::Node& node, bool chain) {
   co_return co_await async::call_on(node.home(), info_at_home(node, chain));

@@ -5,6 +5,7 @@
 #include "async/task.h"
 #include "base/result.h"
 #include "block/node.h"
+#include "block/types.h"
 
 namespace firn::daemon {
 
@@ -12,5 +13,7 @@ namespace firn::daemon {
 // `chain`, image.backing-image goes down to the base.
 async::Task<base::Result<api::BlockDeviceInfo>> block_device_info(const block::Node& node,
                                                                   bool chain);
+
+api::SnapshotInfo snapshot_info(const block::InternalSnapshotFacts& facts);
 
 }  // namespace firn::daemon

@@ -133,6 +133,18 @@ void announce_snapshot(qmp::EventHub& events, block::SnapshotReport report) {
   }
 }
 
+void announce_internal_snapshot(qmp::EventHub& events, block::DiskSnapshotReport report) {
+  api::BlockInternalSnapshotCompletedEvent event;
+  if (!report.device.empty()) event.device = std::move(report.device);
+  event.node_name = std::move(report.node);
+  event.id = std::move(report.facts.id);
+  event.name = std::move(report.facts.name);
+  event.pause_ns = report.pause_ns;
+  event.prepare_ns = report.prepare_ns;
+  event.store_ns = report.store_ns;
+  events.emit(api::encode_event(event));
+}
+
 async::Task<Result<>> take_snapshots(block::Graph& graph, qmp::EventHub& events,
                                      std::vector<block::TransactionAction> actions) {
   block::TransactionOutcome outcome = co_await block::run_transaction(graph, std::move(actions));

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "api/types.h"
+#include "block/internal_snapshot_step.h"
 #include "block/snapshot.h"
 #include "block/transaction.h"
 #include "qmp/events.h"
@@ -18,6 +19,8 @@ base::Result<block::SnapshotRequest> snapshot_request(api::BlockdevSnapshot args
 
 // Sends BLOCK_SNAPSHOT_COMPLETED, or BLOCK_SNAPSHOT_SEAL_FAILED.
 void announce_snapshot(qmp::EventHub& events, block::SnapshotReport report);
+// Sends BLOCK_INTERNAL_SNAPSHOT_COMPLETED.
+void announce_internal_snapshot(qmp::EventHub& events, block::DiskSnapshotReport report);
 // Carries the actions out, and announces each snapshot that stands.
 async::Task<base::Result<>> take_snapshots(block::Graph& graph, qmp::EventHub& events,
                                            std::vector<block::TransactionAction> actions);
