@@ -11,6 +11,7 @@
 
 #include "async/scope.h"
 #include "base/canary.h"
+#include "block/internal_snapshot_step.h"
 #include "block/snapshot_step.h"
 
 namespace firn::block {
@@ -19,7 +20,11 @@ using base::ErrorKind;
 
 namespace {
 
-using Steps = std::vector<SnapshotStep*>;
+// Those of one loop.
+struct Steps {
+  std::vector<SnapshotStep*> overlays;
+  std::vector<InternalSnapshotStep*> internal;
+};
 using StepsByLoop = std::vector<std::pair<async::Loop*, Steps>>;
 
 // What has closed its gate holds back guests while others close theirs.
@@ -29,17 +34,18 @@ constexpr int kGateTries = 2;
 // On their home loop; each in one turn. ---------------------------------------------------------
 
 Task<void> close_gates(Steps steps) {
-  for (SnapshotStep* step : steps) step->close_gates();
+  for (SnapshotStep* step : steps.overlays) step->close_gates();
   co_return;
 }
 
 Task<void> pivot_all(Steps steps) {
-  for (SnapshotStep* step : steps) step->pivot_now();
+  for (SnapshotStep* step : steps.overlays) step->pivot_now();
+  for (InternalSnapshotStep* step : steps.internal) step->take_now();
   co_return;
 }
 
 Task<void> open_gates(Steps steps) {
-  for (SnapshotStep* step : steps) step->open_gates();
+  for (SnapshotStep* step : steps.overlays) step->open_gates();
   co_return;
 }
 
@@ -90,6 +96,9 @@ Task<Result<>> close_all_gates(const StepsByLoop& by_loop) {
 std::vector<std::string> names_in(const std::vector<TransactionAction>& actions) {
   std::vector<std::string> names;
   for (const TransactionAction& action : actions) {
+    if (const auto* internal = std::get_if<InternalSnapshotRequest>(&action)) {
+      names.push_back(internal->device);
+    }
     const auto* request = std::get_if<SnapshotRequest>(&action);
     if (request == nullptr) continue;
     for (const std::string* name :
@@ -118,10 +127,14 @@ class Transaction {
 
   Task<TransactionOutcome> run(std::vector<TransactionAction> actions) {
     Result<> result = co_await run_to_pivot(std::move(actions));
-    if (!result || steps_.empty()) co_return TransactionOutcome{std::move(result), {}};
-    co_await seal();
-    TransactionOutcome outcome{co_await finish(), {}};
+    if (!result || is_empty()) co_return TransactionOutcome{std::move(result), {}, {}};
+    co_await seal_and_store();
+    Result<> finished = co_await finish();
+    Result<> stored = co_await keep_all_or_none();
+    TransactionOutcome outcome{finished ? stored : std::move(finished), {}, {}};
     for (const auto& step : steps_) outcome.reports.push_back(step->take_report());
+    if (!stored) co_return outcome;
+    for (const auto& step : internal_) outcome.internal.push_back(step->take_report());
     co_return outcome;
   }
 
@@ -135,8 +148,13 @@ class Transaction {
         co_return prepared;
       }
     }
-    if (steps_.empty()) co_return Result<>();
+    if (is_empty()) co_return Result<>();
     CO_TRY(co_await record());
+    // From here on guests wait.
+    if (auto armed = co_await arm(); !armed) {
+      co_await roll_back();
+      co_return armed;
+    }
     if (patience_.given_up) {
       co_await roll_back();
       co_return kept_waiting();
@@ -154,12 +172,66 @@ class Transaction {
       co_return base::fail(ErrorKind::kGeneric, "Transaction aborted using Abort action");
     }
     if (patience_.given_up) co_return kept_waiting();
+    if (auto* internal = std::get_if<InternalSnapshotRequest>(&action)) {
+      co_return co_await prepare_internal(std::move(*internal));
+    }
     auto step = std::make_unique<SnapshotStep>(graph_, claim_,
                                                std::get<SnapshotRequest>(std::move(action)));
     CO_TRY(co_await step->prepare(steps_));
     steps_.push_back(std::move(step));
+    CO_TRY(check_once(steps_.back()->old_head(), steps_.back()->overlay()));
     if (patience_.given_up) co_return kept_waiting();
     co_return Result<>();
+  }
+
+  Task<Result<>> prepare_internal(InternalSnapshotRequest request) {
+    auto step = std::make_unique<InternalSnapshotStep>(graph_, claim_, std::move(request));
+    CO_TRY(co_await step->prepare());
+    for (const auto& other : internal_) {
+      if (&other->head() == &step->head()) co_return named_twice(step->head());
+    }
+    internal_.push_back(std::move(step));
+    for (const auto& other : steps_) CO_TRY(check_once(other->old_head(), other->overlay()));
+    co_return Result<>();
+  }
+
+  // An overlay's disk has no internal snapshot in the same transaction.
+  Result<> check_once(const Node& old_head, const Node& overlay) const {
+    for (const auto& step : internal_) {
+      if (&step->head() == &old_head || &step->head() == &overlay) {
+        return named_twice(step->head());
+      }
+    }
+    return {};
+  }
+
+  static Result<> named_twice(const Node& head) {
+    return base::fail(
+        base::Error(
+            ErrorKind::kBusy,
+            fmt::format("Node '{}' is busy: this transaction takes a snapshot of it already",
+                        head.name()))
+            .with_hint("one transaction is one point in time: name each disk once"));
+  }
+
+  bool is_empty() const { return steps_.empty() && internal_.empty(); }
+
+  // An error holds nobody back.
+  Task<Result<>> arm() {
+    for (const auto& step : internal_) {
+      if (auto armed = co_await step->arm(); !armed) {
+        co_await disarm();
+        co_return armed;
+      }
+      armed_.push_back(step.get());
+    }
+    co_return Result<>();
+  }
+
+  Task<void> disarm() {
+    for (InternalSnapshotStep* step : std::exchange(armed_, {}) | std::views::reverse) {
+      co_await step->cancel();
+    }
   }
 
   Task<void> undo() {
@@ -168,6 +240,7 @@ class Transaction {
 
   // The intents are durable before anything changes.
   Task<Result<>> record() {
+    if (steps_.empty()) co_return Result<>();  // the graph does not change
     GraphChange change;
     for (const auto& step : steps_) step->add_to(change);
     auto intent = co_await graph_.state().record_intent(std::move(change));
@@ -181,6 +254,8 @@ class Transaction {
 
   // A rollback is durable before what was created goes.
   Task<void> roll_back() {
+    co_await disarm();
+    if (steps_.empty()) co_return;
     const auto forgotten = co_await graph_.state().forget_intent(intent_);
     // A restart may carry the intent out still, and needs its files.
     if (!forgotten) {
@@ -200,6 +275,7 @@ class Transaction {
     }
     for (const auto& step : steps_) step->adopt();
     co_await on_all(by_loop, pivot_all);
+    armed_.clear();
     if (gated) co_await on_all(by_loop, open_gates);
     for (const auto& step : steps_) step->note_pivot();
     co_return Result<>();
@@ -207,23 +283,42 @@ class Transaction {
 
   StepsByLoop steps_by_loop() const {
     StepsByLoop by_loop;
-    for (const auto& step : steps_) {
-      const auto at =
-          std::ranges::find(by_loop, &step->home(), [](auto& one) { return one.first; });
-      auto& own = at == by_loop.end() ? by_loop.emplace_back(&step->home(), Steps()) : *at;
-      own.second.push_back(step.get());
-    }
+    const auto on_loop = [&](async::Loop& loop) -> Steps& {
+      const auto at = std::ranges::find(by_loop, &loop, [](auto& one) { return one.first; });
+      return at == by_loop.end() ? by_loop.emplace_back(&loop, Steps()).second : at->second;
+    };
+    for (const auto& step : steps_) on_loop(step->home()).overlays.push_back(step.get());
+    for (const auto& step : internal_) on_loop(step->home()).internal.push_back(step.get());
     return by_loop;
   }
 
-  Task<void> seal() {
+  Task<void> seal_and_store() {
     async::TaskScope scope;
     for (const auto& step : steps_) scope.spawn(step->seal());
+    for (const auto& step : internal_) scope.spawn(step->store());
     co_await scope.join();
+  }
+
+  // Where one internal snapshot could not be stored, the others go too. Gives its error.
+  Task<Result<>> keep_all_or_none() {
+    Result<> first;
+    for (const auto& step : internal_) {
+      if (first && !step->stored()) first = step->stored();
+    }
+    if (first) co_return first;
+    for (const auto& step : internal_) {
+      if (!step->stored()) continue;
+      if (auto removed = co_await step->remove(); !removed) {
+        co_return base::fail(std::move(first).error().with_context(fmt::format(
+            "The snapshot of node '{}' could not be deleted again", step->head().name())));
+      }
+    }
+    co_return first;
   }
 
   // What could be sealed is recorded as such, whatever became of the rest.
   Task<Result<>> finish() {
+    if (steps_.empty()) co_return Result<>();
     Result<> first;
     std::vector<std::string> unsealed;
     for (const auto& step : steps_) {
@@ -245,6 +340,8 @@ class Transaction {
   const Graph::Claim& claim_;
   Patience& patience_;
   std::vector<std::unique_ptr<SnapshotStep>> steps_;
+  std::vector<std::unique_ptr<InternalSnapshotStep>> internal_;
+  std::vector<InternalSnapshotStep*> armed_;  // until they are taken
   uint64_t intent_ = 0;
 };
 
@@ -291,6 +388,7 @@ Task<TransactionOutcome> run_with_deadline(Graph& graph, std::vector<Transaction
         base::fail(base::Error(ErrorKind::kTimedOut,
                                fmt::format("The snapshot was not ready within {} ms", ms))
                        .with_hint("nothing has changed; what was begun is being undone")),
+        {},
         {}};
   }
   co_await shared->done.wait();

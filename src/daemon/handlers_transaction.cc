@@ -21,6 +21,10 @@ Result<block::TransactionAction> block_action(api::TransactionAction action) {
   if (auto* snapshot = std::get_if<api::BlockdevSnapshotWrapper>(&action.u)) {
     return TRY(snapshot_request(std::move(snapshot->data)));
   }
+  if (auto* internal = std::get_if<api::BlockdevSnapshotInternalWrapper>(&action.u)) {
+    return block::InternalSnapshotRequest{.device = std::move(internal->data.device),
+                                          .name = std::move(internal->data.name)};
+  }
   return block::AbortAction();
 }
 

@@ -151,6 +151,9 @@ async::Task<Result<>> take_snapshots(block::Graph& graph, qmp::EventHub& events,
   for (block::SnapshotReport& report : outcome.reports) {
     announce_snapshot(events, std::move(report));
   }
+  for (block::DiskSnapshotReport& report : outcome.internal) {
+    announce_internal_snapshot(events, std::move(report));
+  }
   co_return std::move(outcome.result);
 }
 

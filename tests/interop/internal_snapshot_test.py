@@ -160,6 +160,124 @@ class CommandTest(InternalSnapshotCase):
         return b"".join(content(index) for index in range(blocks))
 
 
+class GroupTest(InternalSnapshotCase):
+    @staticmethod
+    def take(device, name):
+        return {"type": TAKE, "data": {"device": device, "name": name}}
+
+    def overlay(self, node, name):
+        return {"type": "blockdev-snapshot-sync",
+                "data": {"node-name": node, "snapshot-file": str(self.folder / f"{name}.qcow2"),
+                         "snapshot-node-name": name}}
+
+    def test_one_instant(self):
+        """A writer writes to one disk and then to the other: no snapshot has the second alone."""
+        threads = [] if firn_test.against_peer() else ["t0", "t1"]
+        daemon = self.disk("s1", "s2")
+        for thread, node in zip(threads, ("s1", "s2")):
+            daemon.execute("block-export-del", id=node)
+            daemon.execute("object-add", qom_type="iothread", id=thread)
+            daemon.execute("block-export-add", type="nbd", id=node, node_name=node, writable=True,
+                           iothread=thread)
+        end = threading.Event()
+        failures = []
+
+        def write():
+            try:
+                clients = [Nbd(daemon.nbd_path) for _ in range(2)]
+                for client, export in zip(clients, ("s1", "s2")):
+                    client.go(export)
+                count = 0
+                while not end.is_set():
+                    count += 1
+                    for client in clients:
+                        client.write(0, count.to_bytes(8, "big") * (BLOCK // 8))
+                for client in clients:
+                    client.close()
+            except Exception as error:  # told below
+                failures.append(error)
+
+        writer = threading.Thread(target=write)
+        writer.start()
+        for i in range(8):
+            daemon.execute("transaction", actions=[self.take("s1", f"i{i}"),
+                                                   self.take("s2", f"i{i}")])
+        end.set()
+        writer.join()
+        self.assertEqual([], failures)
+        daemon.stop()
+        for i in range(8):
+            first, second = (int.from_bytes(self.content(disk, f"i{i}", 0, 8), "big")
+                             for disk in ("s1", "s2"))
+            self.assertIn(first - second, (0, 1))
+        for disk in ("s1", "s2"):
+            self.check_image(self.folder / f"{disk}.qcow2")
+
+    def test_beside_an_overlay(self):
+        daemon = self.disk("s1", "s2")
+        client = self.client(daemon, "s1")
+        client.write(0, b"A" * BLOCK)
+        daemon.execute("transaction", actions=[self.take("s1", "i1"), self.overlay("s2", "o2")])
+        client.write(0, b"B" * BLOCK)
+        client.close()
+        self.assertEqual([("1", "i1")], self.listed(daemon, "s1"))
+        daemon.stop()
+        self.assertEqual(b"A" * BLOCK, self.content("s1", "i1", 0, BLOCK))
+        for name in ("s1", "s2", "o2"):
+            self.check_image(self.folder / f"{name}.qcow2")
+
+    def test_a_failure_leaves_nothing(self):
+        daemon = self.disk("s1", "s2")
+        client = self.client(daemon, "s1")
+        abort = {"type": "abort", "data": {}}
+        for actions, text in (
+                ([self.take("s1", "i1"), abort], "Transaction aborted using Abort action"),
+                ([self.take("s1", "i1"), self.overlay("s2", "s1")],
+                 "New overlay node-name already in use"),
+                ([self.take("s1", "i1"), self.take("s2", "")], "Name is empty")):
+            self.fails(daemon, "transaction", text, actions=actions)
+            client.write(0, b"A" * BLOCK)
+            self.assertEqual([], self.listed(daemon, "s1"))
+            self.assertEqual([], self.listed(daemon, "s2"))
+        self.fails(daemon, "transaction",
+                   f"Action '{TAKE}' does not support Transaction property completion-mode = grouped",
+                   actions=[self.take("s1", "i1")], properties={"completion-mode": "grouped"})
+        client.close()
+        daemon.stop()
+        self.assertEqual([], self.in_image("s1"))
+        self.check_image(self.folder / "s1.qcow2")
+
+    @firn_only("QEMU takes two of one disk")
+    def test_each_disk_once(self):
+        daemon = self.disk("s1")
+        busy = "Node 's1' is busy: this transaction takes a snapshot of it already"
+        for actions in ([self.take("s1", "i1"), self.take("s1", "i2")],
+                        [self.take("s1", "i1"), self.overlay("s1", "o1")],
+                        [self.overlay("s1", "o1"), self.take("s1", "i1")]):
+            self.fails(daemon, "transaction", busy, actions=actions)
+            self.assertEqual([], self.listed(daemon, "s1"))
+            self.assertFalse(os.path.exists(self.folder / "o1.qcow2"))
+        daemon.stop()
+
+
+class HumanTest(InternalSnapshotCase):
+    @firn_only("QEMU's storage daemon has no human monitor")
+    def test_lines(self):
+        daemon = self.disk("s1")
+
+        def ask(line):
+            return daemon.execute("human-monitor-command", command_line=line)
+        self.assertEqual("", ask("snapshot_blkdev_internal s1 i1"))
+        self.assertEqual([("1", "i1")], self.listed(daemon, "s1"))
+        self.assertIn("Error: Snapshot with name 'i1' already exists on device 's1'",
+                      ask("snapshot_blkdev_internal s1 i1"))
+        self.assertIn("Error: Snapshot with id '2' and name 'i1' does not exist on device 's1'",
+                      ask("snapshot_delete_blkdev_internal s1 i1 2"))
+        self.assertEqual("", ask("snapshot_delete_blkdev_internal s1 i1 1"))
+        self.assertEqual([], self.listed(daemon, "s1"))
+        daemon.stop()
+
+
 @needs(QSD)
 class PeerTest(InternalSnapshotCase):
     def test_the_same_answers(self):
