@@ -44,6 +44,16 @@ Task<std::string> snapshot_blkdev(HmpCaller& caller, const HmpArgs& args) {
   co_return co_await caller.call_for_text("blockdev-snapshot-sync", std::move(arguments));
 }
 
+Task<std::string> snapshot_blkdev_internal(HmpCaller& caller, const HmpArgs& args) {
+  co_return co_await caller.call_for_text("blockdev-snapshot-internal-sync",
+                                          texts(args, {"device", "name"}));
+}
+
+Task<std::string> snapshot_delete_blkdev_internal(HmpCaller& caller, const HmpArgs& args) {
+  co_return co_await caller.call_for_text("blockdev-snapshot-delete-internal-sync",
+                                          texts(args, {"device", "name", "id"}));
+}
+
 // ---- The NBD server ----
 
 // "HOST:PORT", "[V6]:PORT" or ":PORT", with or without "tcp:", or "unix:PATH", as nbd-server-start
@@ -378,6 +388,16 @@ std::span<const HmpCommand> hmp_commands() {
        "becomes the new one's backing file; the format is qcow2 unless it is given; with -n the "
        "new image is there already and is used as it is",
        snapshot_blkdev},
+      {"snapshot_blkdev_internal",
+       {{"device", kBlockDevice}, {"name", kString}},
+       "device name",
+       "take a live snapshot of a device inside its image",
+       snapshot_blkdev_internal},
+      {"snapshot_delete_blkdev_internal",
+       {{"device", kBlockDevice}, {"name", kString}, {"id", kString, true}},
+       "device name [id]",
+       "delete a snapshot that a device has inside its image",
+       snapshot_delete_blkdev_internal},
   };
   return entries;
 }

@@ -76,6 +76,11 @@ TEST_F(HmpTest, SnapshotsAndResizesByQmp) {
   // The parameter is missed where QMP misses it.
   EXPECT_EQ(run("snapshot_blkdev vda"), "");
   EXPECT_EQ(asked(), R"(blockdev-snapshot-sync {"device": "vda", "mode": "absolute-paths"})");
+  EXPECT_EQ(run("snapshot_blkdev_internal vda \"a b\""), "");
+  EXPECT_EQ(asked(), R"(blockdev-snapshot-internal-sync {"device": "vda", "name": "a b"})");
+  EXPECT_EQ(run("snapshot_delete_blkdev_internal vda a 1"), "");
+  EXPECT_EQ(asked(),
+            R"(blockdev-snapshot-delete-internal-sync {"device": "vda", "name": "a", "id": "1"})");
   EXPECT_EQ(run("block_resize vda 2"), "");
   EXPECT_EQ(asked(), R"(block_resize {"device": "vda", "size": 2097152})");
   EXPECT_EQ(run("q"), "");
@@ -250,7 +255,8 @@ TEST_F(HmpTest, CompletesWhatThereIs) {
   EXPECT_EQ(complete("nbd_server_r"), Names{"nbd_server_remove"});
   EXPECT_EQ(complete("info v"), Names{"version"});
   EXPECT_EQ(complete("help info b"), (Names{"block", "block-jobs", "blockstats"}));
-  EXPECT_EQ(complete("help sn"), Names{"snapshot_blkdev"});
+  EXPECT_EQ(complete("help sn"), (Names{"snapshot_blkdev", "snapshot_blkdev_internal",
+                                        "snapshot_delete_blkdev_internal"}));
   EXPECT_EQ(complete("snapshot_blkdev -n v"), (Names{"v0", "vda", "vdb"}));
   EXPECT_EQ(complete("snapshot_blkdev -"), Names{"-n"});
   EXPECT_EQ(complete("snapshot_blkdev vda /x qco"), Names{"qcow2"});
