@@ -179,6 +179,8 @@ DIFFERENCES = [
     Difference("blockdev-snapshot-delete-internal-sync|query-named-block-nodes",
                r"\.return.*\.(date|vm-clock)-n?sec: .*",
                "each takes its snapshots when it is asked, and a daemon has no machine's clock"),
+    Difference("blockdev-snapshot-sync|transaction", r"GenericError: Parameter 'mode' does not accept "
+               "value '(relative-paths|exclusive)' => .*", "modes that are Firn's own"),
     Difference("transaction", r".* => GenericError: Node '\w+' is busy: this transaction takes a "
                "snapshot of it already", "one point in time has one snapshot of a disk"),
     # Character devices.
