@@ -85,6 +85,7 @@ class Graph final {
   Task<Result<Node*>> restore_node(NodeSpec spec, async::Loop& home, bool added);
   // True if a user added the node, and not the opening of another.
   bool is_added(const Node& node) const { return added_.contains(&node); }
+  bool is_made_by_snapshot(const Node& node) const { return made_by_snapshot_.contains(&node); }
   // Closes the node and what only it used; kBusy while it has users, or was not added by itself.
   Task<Result<>> remove_node(std::string name);
   Node* find_node(std::string_view name) const;

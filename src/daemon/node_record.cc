@@ -80,6 +80,7 @@ Task<std::vector<state::NodeRecord>> node_records(const block::Graph& graph, blo
   for (state::NodeRecord& record : records) {
     const block::Node* own = graph.find_node(record.name);
     record.added = own != nullptr && graph.is_added(*own);
+    record.made_by_snapshot = record.added && graph.is_made_by_snapshot(*own);
   }
   co_return records;
 }

@@ -175,7 +175,8 @@ class GraphRestorer {
 
   Task<Result<>> restore_node(const state::NodeRecord& record, async::Loop& home) {
     block::NodeSpec spec = CO_TRY(node_spec(record, graph_.registry()));
-    CO_TRY(co_await graph_.restore_node(std::move(spec), home, record.added));
+    block::Node* node = CO_TRY(co_await graph_.restore_node(std::move(spec), home, record.added));
+    if (record.made_by_snapshot) graph_.mark_made_by_snapshot(*node);
     co_return Result<>();
   }
 

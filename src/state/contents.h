@@ -30,7 +30,8 @@ struct NodeRecord {
   bool read_only = false;
   std::string file;     // its `file` child; empty: none
   std::string backing;  // its `backing` child; empty: none
-  bool added = false;   // by a user; else it closes with the last that uses it
+  bool added = false;   // by a user or a snapshot; else it closes with the last that uses it
+  bool made_by_snapshot = false;  // goes when a commit has merged it away
   std::string io_thread;
   std::string path;  // protocol nodes: absolute; empty: none
   Seal seal = Seal::kNone;

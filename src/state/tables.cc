@@ -59,6 +59,7 @@ Result<> load_nodes(Database& database, Contents& contents) {
                               .file = row.text(5),
                               .backing = row.text(6),
                               .added = row.number(7) != 0,
+                              .made_by_snapshot = row.number(7) == 2,
                               .io_thread = row.text(8),
                               .path = row.text(9),
                               .seal = static_cast<Seal>(row.number(10)),
@@ -148,6 +149,7 @@ Result<> add_new_node(Database& database, const block::GraphChange::NewNode& nod
                              .file = node.file_name,
                              .backing = node.backing_node,
                              .added = true,
+                             .made_by_snapshot = true,
                              .io_thread = node.io_thread});
 }
 
@@ -221,7 +223,7 @@ Result<> put_node(Database& database, const NodeRecord& node) {
       .bind(int64_t{node.read_only});
   bind_name(statement, node.file);
   bind_name(statement, node.backing);
-  statement.bind(int64_t{node.added}).bind(node.io_thread);
+  statement.bind(int64_t{node.made_by_snapshot ? 2 : int{node.added}}).bind(node.io_thread);
   bind_name(statement, node.path);
   statement.bind(static_cast<int64_t>(node.seal));
   bind_identity(statement, node.identity);

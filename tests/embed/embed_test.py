@@ -27,7 +27,7 @@ class Embed(unittest.TestCase):
             lines = (pathlib.Path(folder) / "commands.txt").read_text().splitlines()
         self.assertIn("query-version()", [line.split(" ")[0] for line in lines])
         resize = next(line for line in lines if line.startswith("block_resize("))
-        self.assertRegex(resize, r"^block_resize\(device\?, node-name\?, size\) block-core:\d+$")
+        self.assertRegex(resize, r"^block_resize\(device\?, node-name\?, size, shrink\?\) block-core:\d+$")
 
     def test_diagnostics(self):
         with tempfile.TemporaryDirectory() as folder:

@@ -134,6 +134,20 @@ class StateTest(firn_test.Case):
         daemon.stop()
         self.check_image(self.base)
 
+    def test_a_snapshot_s_overlay_still_goes_when_it_is_merged_after_a_restart(self):
+        daemon = self.begin()
+        for number in (1, 2, 3):
+            self.take(daemon, number)
+        daemon.kill()
+        daemon = self.again()
+        daemon.stop()
+        daemon = self.again()
+        daemon.execute("block-commit", device="vda", job_id="j", base_node="disk", top_node="s2")
+        daemon.qmp.wait_event("BLOCK_JOB_COMPLETED", timeout=30)
+        nodes = {one["node-name"] for one in daemon.execute("query-named-block-nodes")}
+        self.assertIn("s3", nodes)
+        self.assertFalse(nodes & {"s1", "s2"})
+
     def test_what_was_removed_stays_away(self):
         daemon = self.begin()
         daemon.execute("blockdev-add", driver="null-co", node_name="n")
