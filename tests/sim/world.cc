@@ -172,6 +172,8 @@ void SimStateStore::take_out_layers() {
 }
 
 Task<Result<uint64_t>> SimStateStore::record_intent(block::GraphChange change) {
+  // Layers that are only written to for a while stay where they are.
+  if (!change.to_write.empty()) co_return uint64_t{2};
   if (!change.added.empty()) world_.phase = Phase::kPivoting;
   if (!co_await wait()) co_return lost();
   intended_ = 0;

@@ -310,10 +310,5 @@ TEST_F(SnapshotCanaryTest, LettingGoBeforeCountingIsNoticed) {
   EXPECT_TRUE(first_failure(kSeeds * 5));
 }
 
-TEST_F(SnapshotCanaryTest, ARevertThatFreesEarlyIsNoticed) {
-  base::canaries.revert_frees_early = true;
-  EXPECT_TRUE(first_failure(kSeeds * 10));
-}
-
 }  // namespace
 }  // namespace firn::qcow2
