@@ -193,6 +193,7 @@ class Soak:
                 failures.append(f"{what} grew from {values[0]:.2f} to {values[1]:.2f}")
         for failure in failures:
             print(f"FAILED: {failure}")
+        firn_test.report.write_one("snapshot_soak", failures)
         return 1 if failures else 0
 
 
